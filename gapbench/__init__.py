@@ -1,0 +1,3 @@
+"""gapbench: measure the generation-verification gap of language models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Arrays to estimates: numpy and scipy only, no rows, no engines."""
