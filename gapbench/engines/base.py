@@ -29,10 +29,10 @@ def derive_seed(*parts: object) -> int:
 
 
 def render_plain(messages: Sequence[Message]) -> str:
-    """Write a conversation as `Q:`/`A:` text that ends where the model is to answer.
+    r"""Write a conversation as `Q:`/`A:` text that ends where the model is to answer.
 
     >>> render_plain([Message("user", "1 + 1?"), Message("assistant", "2"), Message("user", "2 + 2?")])
-    'Q: 1 + 1?\\nA: 2\\n\\nQ: 2 + 2?\\nA:'
+    'Q: 1 + 1?\nA: 2\n\nQ: 2 + 2?\nA:'
     """
     form = {"system": "{}\n\n", "user": "Q: {}\nA:", "assistant": " {}\n\n"}
     return "".join(form[message.role].format(message.content) for message in messages)
