@@ -59,7 +59,8 @@ class Panel:
     utility
         Ground truth [prompt, response] in [0, 1]; NaN where the response does not count (absent or an error).
     censored
-        True where the response was cut at the token limit [prompt, response].
+        True where the response was cut at the token limit, or asked for and lost to an error (its utility is NaN)
+        [prompt, response]: rows whose true utility is unknown, which the bounds set to their worst and best.
     answers
         Code of the answer cluster [prompt, response], equal within a prompt when the answers agree; -1 for none.
     clusters
@@ -138,7 +139,7 @@ def _panel(
     utility = np.full(shape, np.nan)
     utility[p, r] = rows["utility"].to_numpy(dtype=float, na_value=np.nan)
     censored = np.zeros(shape, dtype=bool)
-    censored[p, r] = (rows["finish_reason"] == "length").to_numpy()
+    censored[p, r] = ((rows["finish_reason"] == "length") | rows["utility"].isna()).to_numpy()
     answers = np.full(shape, -1, dtype=np.int64)
     answers[p, r] = pd.factorize(rows["cluster"])[0]
     scores = {}

@@ -1,0 +1,294 @@
+"""The named quantities of measurement.md section 3 for one task: arrays in, columns with one number a prompt out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gapbench.estimate.coverage import coverage_order, majority_at_n
+from gapbench.estimate.discrimination import at_threshold, auc_between, auc_within
+from gapbench.estimate.quantity import Quantity, mean, ratio, ratio_less_mean
+from gapbench.estimate.selection import (
+    BestOf,
+    Order,
+    mean_response,
+    passes,
+    soft_weights,
+    weighted_gap,
+)
+from gapbench.panel import Bool, Float, Panel, Scores
+
+REPORT_ABOVE = 0.01  # share of censored or missing rows from which they qualify an estimate
+
+Bounds = tuple[Float, Float]
+
+
+class Key(NamedTuple):
+    """What names an estimate within a run."""
+
+    verifier: str
+    quantity: str
+    filter: str
+    n: int | None
+    m: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A quantity of one task, and what qualifies it.
+
+    Attributes
+    ----------
+    quantity
+        None where every verdict is missing.
+    bounds
+        Per-prompt values with every censored row at its worst and at its best; None where there is no such row.
+    """
+
+    quantity: Quantity | None
+    bounds: Bounds | None = None
+    flags: tuple[str, ...] = ()
+
+
+Measures = dict[Key, Measured]
+
+
+def powers_of_two(largest: int) -> list[int]:
+    """1, 2, 4, ... up to `largest`."""
+    return [2**power for power in range(largest.bit_length())] if largest >= 1 else []
+
+
+def pool_size(panel: Panel) -> int:
+    """Number of responses that at least half of the prompts have."""
+    sizes = np.sort((~np.isnan(panel.utility)).sum(axis=1))
+    return int(sizes[(len(sizes) - 1) // 2]) if len(sizes) else 0
+
+
+def permuted_within(values: Float, rng: np.random.Generator) -> Float:
+    """Shuffle the values of each prompt over its responses; NaN stays where it is."""
+    absent = np.isnan(values)
+    if not absent.any():
+        return rng.permuted(values, axis=1)
+    target = np.argsort(absent, axis=1, kind="stable")
+    source = np.argsort(rng.random(values.shape) + absent, axis=1)
+    shuffled = np.empty_like(values)
+    np.put_along_axis(shuffled, target, np.take_along_axis(values, source, axis=1), axis=1)
+    return shuffled
+
+
+def permuted_across(values: Float, rng: np.random.Generator) -> Float:
+    """Shuffle the values over all responses of all prompts; NaN stays where it is."""
+    shuffled = values.copy()
+    present = ~np.isnan(values)
+    shuffled[present] = rng.permutation(values[present])
+    return shuffled
+
+
+class TaskMeasures:
+    """Everything that is measured on one task.
+
+    Parameters
+    ----------
+    panel
+        The task; a censored cell whose utility is NaN is a response that was asked for and lost to an error.
+    ns
+        Numbers of responses of the best@n, majority@n and pass@k curves.
+    headline
+        The n at which single numbers are reported.
+    seed
+        Seed of the permutations.
+    """
+
+    def __init__(self, panel: Panel, *, ns: Sequence[int], headline: int, seed: int) -> None:
+        self.panel = panel
+        self.ns = list(ns)
+        self.headline = headline
+        self.utility = panel.utility
+        self.present: Bool = ~np.isnan(panel.utility)
+        self.unknown_count = int(np.count_nonzero(panel.censored))
+        self.asked_count = int(np.count_nonzero(self.present | panel.censored))
+        self.accuracy = mean_response(self.utility, self.present)
+        self.oracle = coverage_order(self.utility).rank(self.utility)
+        rng = np.random.default_rng([seed, 1, *panel.task.encode()])
+        self.within = permuted_within(self.utility, rng)
+        self.across = permuted_across(self.utility, rng)
+        self._majority_seed = [seed, 2, *panel.task.encode()]
+
+    def all(self) -> Measures:
+        """Every quantity of the task, in the order of reporting."""
+        measures = self.without_verifier()
+        for name, scores in self.panel.scores.items():
+            measures |= self.with_verifier(name, scores)
+        return measures
+
+    def _bounds_of_mean(self) -> Bounds | None:
+        unknown = self.panel.censored
+        if not unknown.any():
+            return None
+        asked = self.present | unknown
+        low = mean_response(np.where(unknown, 0.0, self.utility), asked)
+        return low, low + mean_response(unknown.astype(float), asked)
+
+    def without_verifier(self) -> Measures:
+        """Accuracy, pass@k and majority@n."""
+        found: Measures = {
+            Key("", "accuracy", "", None, None): Measured(
+                mean(self.accuracy, 0.0, 1.0), self._bounds_of_mean()
+            )
+        }
+        best = self.oracle.select([BestOf(n) for n in self.ns])
+        voted = majority_at_n(self.utility, self.panel.answers, self.ns, seed=self._majority_seed)
+        for place, n in enumerate(self.ns):
+            found[Key("", "pass@k", "", n, None)] = Measured(mean(best[:, place], 0.0, 1.0))
+        for place, n in enumerate(self.ns):
+            label = f"majority@{n}"
+            found[Key("", "accuracy", label, n, None)] = Measured(mean(voted[:, place], 0.0, 1.0))
+            found[Key("", "gap", label, n, None)] = Measured(_gap(voted[:, place] - self.accuracy, n))
+        return found
+
+    def with_verifier(self, name: str, scores: Scores) -> Measures:
+        """Everything that one verifier's scores select and tell apart."""
+        score, m = scores.mean, scores.values.shape[2]
+        if not (self.present & ~np.isnan(score)).any():
+            return {Key(name, "gap", "", None, m): Measured(None, flags=("no_verdicts",))}
+        flags = self._verdict_flags(score)
+        pool = self.utility.shape[1]
+        if scores.whole_pool:
+            flags = (*flags, f"pool={pool}")
+        order = Order.of(score, self.present)
+        found = self._ranked(name, m, order, score, pool if scores.whole_pool else None)
+        found |= self._weighted(name, m, score, scores)
+        found[Key(name, "auc_within", "", None, m)] = Measured(auc_within(order, self.utility))
+        found[Key(name, "auc_between", "", None, m)] = Measured(auc_between(order, self.utility, score))
+        if scores.threshold is not None:
+            for quantity, value in at_threshold(self.utility, score, scores.threshold).items():
+                found[Key(name, quantity, "threshold", None, m)] = Measured(value)
+        return {key: Measured(one.quantity, one.bounds, flags) for key, one in found.items()}
+
+    def _verdict_flags(self, score: Float) -> tuple[str, ...]:
+        """Say where missing verdicts matter; on prompts all right or all wrong they cannot move a gap."""
+        mixed = self.present & (np.ptp(self.oracle.centred, axis=1) > 0)[:, None]
+        missing = np.count_nonzero(mixed & np.isnan(score))
+        return ("missing_verdicts",) if missing > REPORT_ABOVE * np.count_nonzero(mixed) else ()
+
+    def _ranked(self, name: str, m: int, order: Order, score: Float, pool: int | None) -> Measures:
+        """The best@n curve, and the single numbers at the headline n.
+
+        Scores that depend on the whole pool are used on the whole pool: the top tie group of all N_i responses.
+        """
+        ranked = order.rank(self.utility)
+        ns = self.ns if pool is None else [pool]
+        headline = self.headline if pool is None else pool
+        filters = [BestOf(n) if pool is None else _BestOfAll(n) for n in ns]
+        gaps = dict(zip(ns, ranked.gap(filters).T, strict=True))
+        bounds = self._bounds(order, score, filters)
+        found: Measures = {}
+        for place, (n, gap) in enumerate(gaps.items()):
+            label = f"best@{n}"
+            selected = mean(self.accuracy + gap, 0.0, 1.0)
+            found[Key(name, "accuracy", label, n, m)] = Measured(selected, bounds[place][0])
+            found[Key(name, "gap", label, n, m)] = Measured(_gap(gap, n), bounds[place][1])
+        if headline not in gaps:
+            return found
+
+        gap, missed = gaps[headline], 1.0 - self.accuracy
+        top = BestOf(headline) if pool is None else _BestOfAll(headline)
+        possible = self.oracle.gap([top])[:, 0]
+        solvable = (missed > 0).astype(float)
+        control = order.rank(self.within).gap([top])[:, 0]
+        single = {
+            "relative_gap": ratio(gap, missed, high=1.0),
+            "relative_gap_per_prompt": ratio(
+                gap / np.where(missed > 0, missed, 1.0) * solvable, solvable, high=1.0
+            ),
+            "shortfall": mean(possible - gap, 0.0, 1.0),
+            "oracle_share": ratio(gap, possible, high=1.0),
+            "gap_permuted": mean(control, -1.0, 1.0),
+        }
+        for quantity, value in single.items():
+            found[Key(name, quantity, f"best@{headline}", headline, m)] = Measured(value)
+        return found
+
+    def _weighted(self, name: str, m: int, score: Float, scores: Scores) -> Measures:
+        """Macro and pooled gaps of the threshold and of soft weights, with their controls."""
+        found: Measures = {}
+
+        def add(quantity: str, label: str, value: Quantity) -> None:
+            found[Key(name, quantity, label, None, m)] = Measured(value)
+
+        def both(label: str, within: Float, overall: Float) -> None:
+            """Weights may differ by a factor of each prompt for the macro gap, and not for the pooled one."""
+            accept = mean_response(overall, self.present)
+            chosen = mean_response(overall * self.utility, self.present)
+            shuffled = mean_response(overall * self.across, self.present)
+            base = mean_response(self.across, self.present)
+            add("gap", label, mean(weighted_gap(self.utility, within), -1.0, 1.0))
+            add("gap_pooled", label, ratio_less_mean(chosen, accept, self.accuracy, when_empty=0.0))
+            mix = ratio_less_mean(accept * self.accuracy, accept, self.accuracy, when_empty=0.0)
+            add("prompt_mix", label, mix)
+            add("gap_permuted", label, mean(weighted_gap(self.within, within), -1.0, 1.0))
+            add("gap_pooled_permuted", label, ratio_less_mean(shuffled, accept, base, when_empty=0.0))
+
+        if scores.threshold is not None:
+            passed = passes(score, scores.threshold)
+            both("threshold", passed, passed)
+            none = np.where(self.present.any(axis=1), 1.0, np.nan)
+            none[(passed * self.present).any(axis=1)] = 0.0
+            add("nothing_passes", "threshold", mean(none, 0.0, 1.0))
+        both(
+            "soft",
+            soft_weights(score, scores.scale, per_prompt=True),
+            soft_weights(score, scores.scale, per_prompt=False),
+        )
+        return found
+
+    def _bounds(
+        self, order: Order, score: Float, filters: Sequence[BestOf | _BestOfAll]
+    ) -> list[tuple[Bounds | None, Bounds | None]]:
+        """Bounds on the selected utility and on its gap, for each filter.
+
+        Both are linear in the utility of a censored row, the gap with the row's weight less 1/N, so the worst is
+        the sum of the negative coefficients and the best that of the positive ones.
+        """
+        unknown = self.panel.censored
+        if not unknown.any():
+            return [(None, None)] * len(filters)
+        asked = self.present | unknown
+        if (unknown & ~self.present).any():
+            order = Order.of(score, asked)  # what was lost would have been in the sample
+        worst = order.rank(np.where(unknown, 0.0, self.utility))
+        hidden = order.gather(unknown.astype(float))
+        found: list[tuple[Bounds | None, Bounds | None]] = []
+        for place, gap in enumerate(worst.gap(filters).T):
+            weight = order.tie_averaged(filters[place]) * hidden
+            swing = weight - hidden / np.maximum(order.size, 1)[:, None]
+            selected = worst.mean + gap
+            found.append(
+                (
+                    (selected, selected + weight.sum(axis=1)),
+                    (gap + np.minimum(swing, 0).sum(axis=1), gap + np.maximum(swing, 0).sum(axis=1)),
+                )
+            )
+        return found
+
+
+def _gap(column: Float, n: int) -> Quantity:
+    """A gap after n responses; one response leaves no choice, so that its gap is 0 by definition."""
+    return mean(column * 0.0, 0.0, 0.0) if n == 1 else mean(column, -1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _BestOfAll:
+    """Best of all N_i responses; `n` is the number asked for, by which it is reported."""
+
+    n: int
+
+    @property
+    def label(self) -> str:
+        return f"best@{self.n}"
+
+    def weights(self, size: int) -> Float:
+        return BestOf(size).weights(size)
