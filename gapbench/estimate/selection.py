@@ -25,6 +25,8 @@ from scipy.special import gammaln
 
 from gapbench.panel import Bool, Float, Int
 
+ROUND_OFF = 1e-14
+
 
 class RankFilter(Protocol):
     """A name and a weight over ranks."""
@@ -222,7 +224,8 @@ class Order:
         mean = np.where(self.size > 0, total / np.maximum(self.size, 1), np.nan)
         prompts = self.prompts
         absent = self.starts - prompts * self.index.shape[1] >= self.size[prompts]
-        centred = np.where(absent, 0.0, sums / self.counts - mean[prompts])
+        centred = sums / self.counts - mean[prompts]
+        centred[absent | (np.abs(centred) < ROUND_OFF)] = 0.0
         return Ranked(self.spread(centred), mean, self.size)
 
     def tie_averaged(self, rank_filter: RankFilter) -> Float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gapbench.errors import UserError
-from gapbench.estimate.intervals import Interval, Method, Moments, Resampling, combine
+from gapbench.estimate.intervals import Interval, Method, combine
 from gapbench.estimate.quantities import (
     REPORT_ABOVE,
     Key,
@@ -17,6 +17,7 @@ from gapbench.estimate.quantities import (
     pool_size,
     powers_of_two,
 )
+from gapbench.estimate.resampling import Moments, Resampling
 from gapbench.estimate.results import Estimate, Estimates
 from gapbench.panel import Panel
 
@@ -54,7 +55,7 @@ def estimate_panels(
     Raises
     ------
     UserError
-        If a task appears twice, or none has a graded response.
+        If a task appears twice, none has a graded response, or every n asked for is beyond a task's N.
     """
     names = [panel.task for panel in panels]
     for name in names:
@@ -68,6 +69,11 @@ def estimate_panels(
 
     sizes = {panel.task: pool_size(panel) for panel in panels}
     curves = {task: [n for n in (ns or powers_of_two(size)) if n <= size] for task, size in sizes.items()}
+    for name, curve in curves.items():
+        if not curve:
+            raise UserError(
+                f"task '{name}' has {sizes[name]} responses a prompt, fewer than any n asked for ({ns}): ask for less"
+            )
     common = min(sizes.values())
     headline = max((n for n in min(curves.values(), key=len) if n <= max(common // 2, 1)), default=1)
 
@@ -139,7 +145,7 @@ def _row(
     if any(one.quantity is None for one in measured):
         nan = float("nan")
         found = Interval(nan, nan, nan, nan, nan, 0, 0)
-        n_responses = 0  # nothing is behind it
+        n_responses = 0
     else:
         found = combine([member.moments[key] for member in members], weights, method)
         flags |= dict.fromkeys(found.flags)

@@ -6,10 +6,11 @@ which need SIGALRM, are off. A reply whose comparison kills the worker is not ri
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 from math_verify import parse, verify
 
 _SYMPY_FAILS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -24,9 +25,14 @@ def _parsed(text: str, whole: bool) -> tuple[Any, ...]:
 def compare(golds: list[str], answer: str, whole: bool) -> bool:
     """Whether an answer equals one of the references; `whole` says that all of it is the expression."""
     found = list(_parsed(answer, whole))
-    return any(
-        verify(list(_parsed(gold, True)), found, timeout_seconds=None, raise_on_error=False) for gold in golds
-    )
+    return any(_equal(list(_parsed(gold, True)), found) for gold in golds)
+
+
+def _equal(gold: list[Any], found: list[Any]) -> bool:
+    # math-verify rounds decimals to this many places: six significant ones for a small reference too.
+    small = isinstance(gold[0], sympy.Float) and 0 < abs(gold[0]) < 1 if gold else False
+    places = 5 - math.floor(math.log10(abs(gold[0]))) if small else 6
+    return bool(verify(gold, found, float_rounding=places, timeout_seconds=None))
 
 
 @lru_cache(maxsize=4096)
@@ -46,7 +52,9 @@ def _form(expression: Any) -> str:
     if isinstance(expression, sympy.Eq) and expression.lhs.is_Symbol:
         expression = expression.rhs  # x = 5 and 5 are one answer
     if isinstance(expression, sympy.MatrixBase | sympy.Set | sympy.Tuple):
-        parts = [_form(part) for part in (expression if not isinstance(expression, sympy.Set) else expression.args)]
+        parts = [
+            _form(part) for part in (expression if not isinstance(expression, sympy.Set) else expression.args)
+        ]
         ordered = sorted(parts) if isinstance(expression, sympy.FiniteSet) else parts
         return f"{type(expression).__name__}({', '.join(ordered)})"
     value = expression.doit()

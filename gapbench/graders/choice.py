@@ -20,7 +20,9 @@ from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_l
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.records import Prompt
 
-_LEADING = re.compile(r"\W*(?:option|choice)?\s*\(?([A-Za-z])(?:[).:\]]+(?:\W|$)|\W*$)(.*)", re.IGNORECASE | re.DOTALL)
+_LEADING = re.compile(
+    r"\W*(?:option|choice)?\s*\(?([A-Za-z])(?:[).:\]]+(?:\W|$)|\W*$)(.*)", re.IGNORECASE | re.DOTALL
+)
 _NAMED = re.compile(r"(?:\b(?:answer|option|choice)\b(?:\s+is)?\s*:?\s*\W{0,3}|\()([A-Z])(?=\W|$)(?!')")
 
 

@@ -14,18 +14,21 @@ from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.records import Prompt
 from gapbench.worker import WorkerDied, shared_worker
 
+_CHILD = "gapbench.graders._math_child"
 _BOX = re.compile(r"\\f?boxed\s*\{")
 _BARE_BOX = re.compile(r"\\boxed\s+(\S+)")
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _ANSWER = re.compile(r"answer\b[^\n\d$\\]{0,40}?(?:\bis\b|[:=])\s*:?\s*([^\n]+)", re.IGNORECASE)
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<!\\)\$((?:[^$\n\\]|\\.)+)\$", re.DOTALL)
+_JOINED = re.compile(r"(?:\$|\\\))\s*,?\s*(?:and|or|,)\s*(?:\$|\\\()")
+_LONE_WORD = re.compile(r"[A-Za-z]{3,}")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mbox|operatorname|begin|end)\s*\{[^{}]*\}")
 _SENTENCE_END = re.compile(r"(?<=[\w})$\]])\.(?:\s.*)?$", re.DOTALL)
 
 
 def _box(text: str) -> str | None:
-    """Content of the last `\\boxed{}` that closes, braces balanced; None where there is none."""
+    r"""Content of the last `\boxed{}` that closes, braces balanced; None where there is none."""
     for start in reversed([found.end() for found in _BOX.finditer(text)][-50:]):
         depth = 1
         for end in range(start, min(len(text), start + LONGEST_ANSWER)):
@@ -34,11 +37,6 @@ def _box(text: str) -> str | None:
                 return text[start:end]
     bare = _BARE_BOX.findall(text)
     return str(bare[-1]) if bare else None
-
-
-def _formula(text: str) -> str | None:
-    found = _FORMULA.findall(text)
-    return next(filter(None, found[-1])) if found else None
 
 
 def extract(text: str) -> tuple[str, bool]:
@@ -54,12 +52,18 @@ def extract(text: str) -> tuple[str, bool]:
         return boxed.strip(), True
     marked = _HASHES.findall(text) or _ANSWER.findall(text)
     tail = marked[-1] if marked else (text.splitlines() or [""])[-1]
-    # After a marker the first formula is the answer; a last line may lead up to it.
-    formula = _FORMULA.search(tail) if marked else None
-    inside = next(filter(None, formula.groups())) if formula else _formula(tail if marked else text)
-    if inside is not None:
-        return inside.strip(), True
-    tail = _SENTENCE_END.sub("", strip_prefix(tail)).strip("* \t")
+    formulas = _FORMULA.findall(tail if marked else text)
+    if formulas:
+        if marked and _JOINED.search(tail):
+            return tail, False  # `$2$ and $3$` is one answer
+        # After a marker the first formula is the answer; without one the others lead up to the last.
+        return next(filter(None, formulas[0 if marked else -1])).strip(), True
+    tail = _SENTENCE_END.sub("", strip_prefix(tail)).rstrip(".* \t").lstrip("* \t")
+    if _LONE_WORD.fullmatch(tail):
+        return (
+            rf"\text{{{tail}}}",
+            True,
+        )  # or sympy would take it as a product of letters, and any anagram as equal
     prose = len(_WORD.findall(_TEXT_COMMAND.sub("", tail))) > 1
     return tail, not prose
 
@@ -83,19 +87,14 @@ class Math(Grader):
         if not normalise(answer):
             return NOTHING
         if len(answer) > LONGEST_ANSWER:
-            return Graded(answer[:LONGEST_ANSWER], normalise(answer), 0.0)
+            return Graded(answer[:LONGEST_ANSWER], answer[:LONGEST_ANSWER], 0.0)
         call = shared_worker().call
         try:
-            right = call(
-                f"{_CHILD}:compare", list(prompt.reference), answer, whole, seconds=self.seconds
-            )
+            right = call(f"{_CHILD}:compare", list(prompt.reference), answer, whole, seconds=self.seconds)
         except WorkerDied:
-            return Graded(answer, normalise(answer), 0.0)
+            return Graded(answer, " ".join(answer.split()), 0.0)
         try:
             form = call(f"{_CHILD}:normal_form", answer, whole, seconds=self.seconds)
         except WorkerDied:
-            form = normalise(answer)
+            form = " ".join(answer.split())
         return Graded(answer, form, float(right)) if form else NOTHING
-
-
-_CHILD = "gapbench.graders._math_child"

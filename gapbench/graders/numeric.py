@@ -21,11 +21,9 @@ from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_l
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.records import Prompt
 
-_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
-
+_UNITS = "zero one two three four five six seven eight nine ten"
+_TEENS = "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
+_WORDS = (*_UNITS.split(), *_TEENS.split())
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _CURRENCY = r"[$£€¥]"
 _NUMBER = re.compile(

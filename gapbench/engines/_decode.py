@@ -1,0 +1,247 @@
+"""Drawing many responses from a causal language model at once.
+
+The loop of transformers' `generate` computes every prompt in full, keeps finished rows until the last one ends and
+draws all rows from one random stream. Here the prefix that prompts share is computed once and kept, equal prompts are
+computed once, a finished row leaves the batch, and every row draws from its own seed.
+
+Rounding: the logits of a row differ by about 1e-5 between batches of different shape, because matrix products sum in
+another order. A greedy choice between two tokens that close, or a draw that near to the border between two tokens, may
+therefore fall differently in another batch (about one token in 10,000); nothing else depends on the batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gapbench.engines._batches import Ids, common_prefix, shared_prefix
+from gapbench.engines.base import Key, Sampling
+
+# Rows of logits turned into probabilities at a time: vocabularies of 250,000 in float64 add up.
+_ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One response to draw.
+
+    Attributes
+    ----------
+    prompt
+        Token ids, at least one.
+    stop_ids
+        Tokens that end the response.
+    labels
+        For each label the token ids that spell it, as index tensors.
+    """
+
+    key: Key
+    seed: int
+    prompt: Ids
+    sampling: Sampling
+    stop_ids: frozenset[int]
+    labels: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was drawn for a row; `token_ids` includes the stop token and `logprob` sums over all of them."""
+
+    row: Row
+    token_ids: list[int]
+    logprob: float
+    finish_reason: str
+    label_logprobs: tuple[float, ...] | None
+
+
+def draw(logits: Any, uniforms: Any, sampling: Sampling) -> tuple[Any, Any]:
+    """Draw one token a row by inverting the cumulative distribution at the row's own uniform number.
+
+    Parameters
+    ----------
+    logits
+        Tensor [row, token].
+    uniforms
+        Tensor [row] of float64 in [0, 1).
+    sampling
+        Temperature 0 takes the most likely token; `top_p` keeps the smallest set of most likely tokens whose
+        probability reaches it (nucleus sampling; Holtzman et al. 2020, arXiv 1904.09751).
+
+    Returns
+    -------
+    tuple of tensor
+        Token ids [row] and their log-probabilities [row] at temperature 1 and top_p 1, in nats.
+    """
+    tokens = []
+    for some, uniform in zip(logits.split(_ROWS_AT_ONCE), uniforms.split(_ROWS_AT_ONCE), strict=True):
+        if sampling.temperature == 0:
+            tokens.append(some.argmax(dim=-1))
+            continue
+        weights = torch.softmax(some.float() / sampling.temperature, dim=-1)
+        if sampling.top_p < 1:
+            ordered, places = weights.sort(dim=-1, descending=True)
+            outside = ordered.cumsum(dim=-1, dtype=torch.float64) - ordered >= sampling.top_p
+            weights = weights.scatter(-1, places, ordered.masked_fill(outside, 0))
+        cumulative = weights.cumsum(dim=-1, dtype=torch.float64)
+        total = cumulative[:, -1:]
+        found = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
+        # Rounding can put the product at the total itself; the last token of positive weight is meant then.
+        tokens.append(found.minimum(torch.searchsorted(cumulative, total))[:, 0])
+    chosen = torch.cat(tokens)
+    logprobs = logits.gather(1, chosen[:, None])[:, 0].float() - logits.float().logsumexp(dim=-1)
+    return chosen, logprobs
+
+
+class Decoder:
+    """Runs batches of rows through `model`, keeping the last shared prefix for the next batch.
+
+    Parameters
+    ----------
+    model
+        A causal language model of transformers in evaluation mode.
+    pad_id
+        Token that fills the masked places; any will do.
+    """
+
+    def __init__(self, model: Any, pad_id: int) -> None:
+        self._model = model
+        self._pad_id = pad_id
+        self._prefix: Ids = ()
+        self._prefix_cache: Any = None
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
+    def decode(self, rows: Sequence[Row], ended: Callable[[Row, list[int]], bool]) -> Iterator[Generation]:
+        """Draw a response for each row, all with the same sampling, and yield each as it ends.
+
+        Parameters
+        ----------
+        rows
+            What to draw.
+        ended
+            Says whether a row's text, given its token ids so far, contains a stop string.
+        """
+        sampling = rows[0].sampling
+        prompts = sorted({row.prompt for row in rows})
+        place = {prompt: index for index, prompt in enumerate(prompts)}
+        logits, cache, mask = self._prefill(prompts, sampling.max_tokens)
+        # From here on `source` says which row of the cache and mask each living row continues.
+        source = torch.tensor([place[row.prompt] for row in rows], device=mask.device)
+        labels = self._label_logprobs(logits, rows, source.tolist())
+        logits = logits[source]
+        noise = [np.random.Generator(np.random.Philox(row.seed)).random(sampling.max_tokens) for row in rows]
+        uniforms = torch.from_numpy(np.stack(noise)).to(mask.device)
+        drawn: list[list[int]] = [[] for _ in rows]
+        logprob = [0.0] * len(rows)
+        living = list(range(len(rows)))
+        for step in range(sampling.max_tokens):
+            tokens, logprobs = draw(logits, uniforms[living, step], sampling)
+            staying = []
+            for slot, (index, token, value) in enumerate(
+                zip(living, tokens.tolist(), logprobs.tolist(), strict=True)
+            ):
+                row = rows[index]
+                drawn[index].append(token)
+                logprob[index] += value
+                stopped = token in row.stop_ids or (bool(sampling.stop) and ended(row, drawn[index]))
+                if stopped or step + 1 == sampling.max_tokens:
+                    reason = "stop" if stopped else "length"
+                    yield Generation(row, drawn[index], logprob[index], reason, labels[index])
+                else:
+                    staying.append(slot)
+            if not staying:
+                return
+            kept = torch.tensor(staying, device=mask.device)
+            if step == 0 or len(staying) < len(living):
+                source = source[kept] if step == 0 else kept
+                cache.batch_select_indices(source)
+                mask = mask[source]
+            living = [living[slot] for slot in staying]
+            mask = torch.cat([mask, mask.new_ones(len(living), 1)], dim=1)
+            output = self._model(
+                input_ids=tokens[kept, None],
+                attention_mask=mask,
+                position_ids=mask.sum(dim=1, keepdim=True) - 1,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            logits = output.logits[:, -1]
+
+    def forget(self) -> None:
+        """Let go of the kept prefix."""
+        self._prefix, self._prefix_cache = (), None
+
+    def _prefill(self, prompts: list[Ids], room: int) -> tuple[Any, Any, Any]:
+        """Compute the prompts; return the logits after the last token, the cache and the mask, a row a prompt."""
+        longest = max(map(len, prompts))
+        shared = shared_prefix(prompts) if self._shareable(longest + room) else 0
+        cache = self._shared_cache(prompts[0][:shared])
+        cache.batch_repeat_interleave(len(prompts))
+        ids = torch.full((len(prompts), longest - shared), self._pad_id)
+        positions = torch.zeros_like(ids)
+        mask = torch.zeros((len(prompts), longest), dtype=torch.long)
+        mask[:, :shared] = 1
+        for row, prompt in enumerate(prompts):
+            padding = longest - len(prompt)
+            ids[row, padding:] = torch.tensor(prompt[shared:])
+            positions[row, padding:] = torch.arange(shared, len(prompt))
+            mask[row, shared + padding :] = 1
+        device = self._model.device
+        mask = mask.to(device)
+        output = self._model(
+            input_ids=ids.to(device),
+            attention_mask=mask,
+            position_ids=positions.to(device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1], cache, mask
+
+    def _shareable(self, length: int) -> bool:
+        """Whether padding may stand between a shared prefix and the rest.
+
+        Full attention never sees it. A sliding window counts places, padding included, so that it would reach less
+        far back once sequences outgrow it; and recurrent layers would run over it.
+        """
+        config = self._model.config.get_text_config(decoder=True)
+        kinds = set(getattr(config, "layer_types", None) or ())
+        window = getattr(config, "sliding_window", None)
+        return kinds <= {"full_attention", "sliding_attention"} and (window is None or length <= window)
+
+    def _shared_cache(self, prefix: Ids) -> Any:
+        """Return a cache holding `prefix`, made from the kept one where they begin alike."""
+        from transformers import DynamicCache
+
+        if not prefix:
+            return DynamicCache(config=self._model.config)
+        kept, cache = self._prefix, self._prefix_cache
+        self.forget()  # the cache is changed in place: should memory run out meanwhile, it is lost, not wrong
+        alike = common_prefix(kept, prefix)
+        if alike == 0:
+            cache = DynamicCache(config=self._model.config)
+        elif alike < len(kept):
+            cache.crop(alike - len(kept))
+        if alike < len(prefix):
+            rest = torch.tensor([prefix[alike:]], device=self._model.device)
+            self._model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        self._prefix, self._prefix_cache = prefix, cache
+        return copy.deepcopy(cache)
+
+    @staticmethod
+    def _label_logprobs(
+        logits: Any, rows: Sequence[Row], source: list[int]
+    ) -> list[tuple[float, ...] | None]:
+        """For each row the log of the total first-token probability of each of its labels."""
+        if not any(row.labels for row in rows):
+            return [None] * len(rows)
+        scores = torch.log_softmax(logits.float(), dim=-1)
+        return [
+            tuple(float(scores[place, ids].logsumexp(dim=0)) for ids in row.labels) if row.labels else None
+            for row, place in zip(rows, source, strict=True)
+        ]

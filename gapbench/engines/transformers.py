@@ -1,0 +1,275 @@
+"""A local model through Hugging Face transformers: float32 on a processor, bfloat16 on a CUDA device.
+
+>>> engine = TransformersEngine("smollm2-135m")                       # doctest: +SKIP
+>>> question = Request((Message("user", "1 + 1?"),), "plain", keys=(("a",),), seeds=(7,))
+>>> [result.text for result in engine.run([question])]                # doctest: +SKIP
+[' 2']
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import jinja2
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from gapbench.engines._batches import Ids, cut
+from gapbench.engines._decode import Decoder, Generation, Row
+from gapbench.engines.base import Capabilities, Engine, Key, ModelInfo, Request, Result, engines, render_plain
+from gapbench.models import ResolvedModel, resolve, unknown_model
+from gapbench.records import error_status
+
+# One more decoding step costs, beside its rows, about as much as prefilling this many tokens (measured on 2 cores).
+_STEP_PRICE = 64
+# Tokens of the prompt decoded before a response, so that its leading space is neither lost nor invented.
+_CONTEXT = 4
+_CPU_CACHE_BYTES = 2 << 30
+
+
+@engines.register("transformers")
+class TransformersEngine(Engine):
+    """Draws responses with `gapbench.engines._decode`.
+
+    Parameters
+    ----------
+    model
+        Alias of an embedded model, directory, or hub id.
+    device
+        Torch device; by default `cuda` where there is one, else `cpu`.
+    max_rows
+        Responses drawn at once, before memory limits them further.
+
+    Raises
+    ------
+    UserError
+        If the model cannot be found or loaded.
+    """
+
+    capabilities = Capabilities(seeds=True, logprobs=True, labels=True, prefix_cache=True)
+
+    def __init__(self, model: str, *, device: str | None = None, max_rows: int = 256) -> None:
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._max_rows = max_rows
+        resolved = resolve(model)
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(resolved.source)
+            self._network: Any = AutoModelForCausalLM.from_pretrained(
+                resolved.source, dtype=torch.bfloat16 if self._device.type == "cuda" else torch.float32
+            )
+        except (OSError, ValueError, ImportError, SafetensorError) as failure:
+            raise unknown_model(model, str(failure)) from failure
+        self._network.to(self._device).eval()
+        self.model = _describe(model, resolved, self._network, self._tokenizer)
+        self._stop_ids = {
+            style: _stop_ids(self._network, self._tokenizer, style == "chat") for style in ("plain", "chat")
+        }
+        self._spellings: dict[str, list[int]] = {}
+        self._label_ids: dict[str, Any] = {}
+        pad = self._tokenizer.pad_token_id
+        self._decoder = Decoder(self._network, pad_id=0 if pad is None else pad)
+        self._token_bytes = _cache_bytes_per_token(self._network)
+
+    def run(self, requests: Iterable[Request]) -> Iterator[Result]:
+        """Yield one result for each key of each request, as it finishes.
+
+        Requests are read as far as one window of rows reaches, so that results come while requests are still made.
+        """
+        window: list[Row] = []
+        longest = 0
+        for request in requests:
+            try:
+                prompt = self._encode(request)
+            except jinja2.TemplateError as refusal:
+                yield from _failures(request.keys, f"the chat template refuses the messages: {refusal}")
+                continue
+            limit = (
+                self.model.context or len(prompt) + request.sampling.max_tokens
+            ) - request.sampling.max_tokens
+            if len(prompt) > limit:
+                reason = f"prompt longer than the context ({len(prompt)} tokens, limit {limit})"
+                yield from _failures(request.keys, reason)
+                continue
+            for key, seed in zip(request.keys, request.seeds, strict=True):
+                longest = max(longest, len(prompt) + request.sampling.max_tokens)
+                if window and not self._fits(len(window) + 1, longest):
+                    yield from self._finish(window)
+                    window, longest = [], len(prompt) + request.sampling.max_tokens
+                window.append(self._row(request, prompt, key, seed))
+        yield from self._finish(window)
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._network, self._decoder
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    def describe(self) -> dict[str, Any]:
+        """Engine, versions, device and model facts for the manifest."""
+        return {
+            **super().describe(),
+            "version": transformers.__version__,
+            "torch": torch.__version__,
+            "device": str(self._device),
+            "dtype": str(self._network.dtype).removeprefix("torch."),
+        }
+
+    def _fits(self, rows: int, length: int) -> bool:
+        """Whether `rows` sequences of `length` tokens may be in the cache at once."""
+        budget = _CPU_CACHE_BYTES
+        if self._device.type == "cuda":
+            budget = torch.cuda.mem_get_info(self._device)[0] // 2
+        return rows <= self._max_rows and rows * length * self._token_bytes <= budget
+
+    def _encode(self, request: Request) -> Ids:
+        """Token ids of a conversation: the model's own template in chat style, where it has one."""
+        if request.style == "chat" and self.model.chat_template:
+            turns = [{"role": message.role, "content": message.content} for message in request.messages]
+            ids = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        else:
+            ids = self._tokenizer(render_plain(request.messages)).input_ids
+        # A model must be given something to continue.
+        return tuple(ids) or (min(self._stop_ids["plain"], default=0),)
+
+    def _row(self, request: Request, prompt: Ids, key: Key, seed: int) -> Row:
+        labels = tuple(self._spelled(label) for label in request.labels)
+        return Row(key, seed, prompt, request.sampling, self._stop_ids[request.style], labels)
+
+    def _spelled(self, label: str) -> Any:
+        """The tokens that spell `label`, ignoring case and surrounding space, as an index tensor."""
+        if label not in self._label_ids:
+            if not self._spellings:
+                self._spellings = defaultdict(list)
+                pieces = self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))])
+                for token, piece in enumerate(pieces):
+                    self._spellings[piece.strip().casefold()].append(token)
+            ids = self._spellings.get(label.strip().casefold(), [])
+            self._label_ids[label] = torch.tensor(ids, dtype=torch.long, device=self._device)
+        return self._label_ids[label]
+
+    def _finish(self, window: list[Row]) -> Iterator[Result]:
+        """Draw every row of the window, in batches of equal sampling that share prefixes."""
+        groups: dict[Any, dict[Ids, list[Row]]] = defaultdict(lambda: defaultdict(list))
+        for row in window:
+            groups[row.sampling][row.prompt].append(row)
+        for sampling, group in groups.items():
+            for prompts in cut(list(group), price=_STEP_PRICE * sampling.max_tokens):
+                yield from self._attempt([row for prompt in prompts for row in group[prompt]])
+
+    def _attempt(self, batch: list[Row]) -> Iterator[Result]:
+        """Draw a batch; where memory runs out, go on with halves of what is left."""
+        waiting = [batch]
+        while waiting:
+            rows = waiting.pop()
+            left = list(rows)
+            exhausted = False
+            try:
+                for generation in self._decoder.decode(rows, self._stopped):
+                    left.remove(generation.row)
+                    yield self._result(generation)
+            except (RuntimeError, MemoryError) as failure:
+                if not _is_out_of_memory(failure):
+                    raise
+                exhausted = True
+            if not exhausted:
+                continue
+            # Only outside the handler are the tensors of the failed attempt free.
+            self._decoder.forget()
+            gc.collect()
+            torch.cuda.empty_cache()
+            if len(rows) == 1:
+                yield from _failures(
+                    [rows[0].key], f"out of memory at one prompt of {len(rows[0].prompt)} tokens"
+                )
+                continue
+            self._max_rows = max(1, len(rows) // 2)
+            half = (len(left) + 1) // 2
+            waiting += [part for part in (left[half:], left[:half]) if part]
+
+    def _stopped(self, row: Row, ids: list[int]) -> bool:
+        """Whether the text so far contains a stop string; the last tokens are looked at first, as that is quick."""
+        # A stop string of b bytes is in the last b tokens; the rest allows for tokens that decode to nothing.
+        reach = max(len(stop.encode()) for stop in row.sampling.stop) + _CONTEXT
+        recent = self._text((*row.prompt[-_CONTEXT:], *ids[:-reach]), ids[-reach:])
+        return any(stop in recent for stop in row.sampling.stop) and any(
+            stop in self._text(row.prompt, ids) for stop in row.sampling.stop
+        )
+
+    def _text(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Decode `ids` as the continuation of `before`."""
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        context = list(before[-_CONTEXT:])
+        known = self._tokenizer.decode(context, **options)
+        whole: str = self._tokenizer.decode([*context, *ids], **options)
+        return whole[len(known) :]
+
+    def _result(self, generation: Generation) -> Result:
+        row, ids = generation.row, generation.token_ids
+        text = self._text(row.prompt, ids[:-1] if ids[-1] in row.stop_ids else ids)
+        ends = [place for stop in row.sampling.stop if (place := text.find(stop)) >= 0]
+        return Result(
+            key=row.key,
+            text=text[: min(ends, default=len(text))],
+            token_ids=tuple(ids),
+            n_tokens=len(ids),
+            logprob=generation.logprob,
+            finish_reason=generation.finish_reason,
+            label_logprobs=generation.label_logprobs,
+        )
+
+
+def _failures(keys: Iterable[Key], reason: str) -> Iterator[Result]:
+    for key in keys:
+        yield Result(key, "", None, 0, None, error_status(reason))
+
+
+def _is_out_of_memory(failure: BaseException) -> bool:
+    """Torch tells of an exhausted processor memory only in words."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(failure, MemoryError) or any(word in str(failure).lower() for word in words)
+
+
+def _describe(name: str, resolved: ResolvedModel, network: Any, tokenizer: Any) -> ModelInfo:
+    config = network.config.get_text_config(decoder=True)
+    known = resolved.embedded
+    return ModelInfo(
+        id=known.id if known else name,
+        revision=known.revision if known else getattr(network.config, "_commit_hash", None),
+        parameters=network.num_parameters(),
+        training_tokens=known.training_tokens if known else None,
+        context=getattr(config, "max_position_embeddings", None),
+        chat_template=bool(tokenizer.chat_template),
+        licence=known.licence if known else None,
+    )
+
+
+def _stop_ids(network: Any, tokenizer: Any, chat: bool) -> frozenset[int]:
+    """End-of-sequence tokens and, in chat style, the token that the template puts after a reply."""
+    ends = network.generation_config.eos_token_id
+    ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+    if chat and tokenizer.chat_template:
+        reply = "gapbench"
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": reply}]
+        after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(reply)[2]
+        special = [
+            token
+            for token in tokenizer(after, add_special_tokens=False).input_ids
+            if token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder
+        ]
+        ids |= set(special[:1])
+    return frozenset(ids)
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
+def _cache_bytes_per_token(network: Any) -> int:
+    """Measure what the key-value cache grows by with one token of one row."""
+    cache = network(
+        torch.zeros((1, 1), dtype=torch.long, device=network.device), use_cache=True
+    ).past_key_values
+    tensors = (tensor for layer in cache.layers for tensor in (layer.keys, layer.values))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)

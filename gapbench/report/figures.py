@@ -1,0 +1,77 @@
+"""Whole figures: the plots of a report with a panel for each domain, in sizes that keep labels apart.
+
+>>> save_figure(gap_figure(estimates), "plots/gap_by_domain")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from gapbench.estimate.results import Estimates
+from gapbench.panel import Panel
+from gapbench.report.plots import plot_gap_by_domain, plot_score_distributions, plot_selection_curves
+from gapbench.report.style import right_style, styled, wrong_style
+from gapbench.report.view import OVERALL, View
+
+
+@styled
+def gap_figure(data: Estimates | pd.DataFrame) -> Figure:
+    """`plot_gap_by_domain` in a figure of fitting height."""
+    view = View(data)
+    figure = Figure(figsize=(7.5, 1.3 + (len(view.domains) + 1) * max(0.32, 0.2 * len(view.verifiers))))
+    plot_gap_by_domain(view.estimates, figure.subplots())
+    return figure
+
+
+@styled
+def selection_figure(data: Estimates | pd.DataFrame) -> Figure:
+    """`plot_selection_curves` for every domain and for all of them, one panel each."""
+    view = View(data)
+    domains = [*view.domains, OVERALL]
+    columns = min(3, len(domains))
+    lines = -(-len(domains) // columns)
+    figure = Figure(figsize=(3.0 * columns if columns > 1 else 5.0, 0.9 + 2.2 * lines))
+    grid = figure.subplots(lines, columns, squeeze=False)
+    handles: dict[str, Artist] = {}
+    for ax, domain in zip(grid.flat, domains, strict=False):
+        plot_selection_curves(view.estimates, ax, domain=domain)
+        handles |= {str(name): handle for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    for ax in list(grid.flat)[len(domains) :]:
+        ax.remove()
+    figure.supxlabel("n, responses drawn for a prompt", fontsize="medium")
+    figure.supylabel("accuracy after choosing", fontsize="medium")
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper left", ncols=min(3, max(len(handles), 1))
+    )
+    return figure
+
+
+@styled
+def score_figure(panels: Sequence[Panel], data: Estimates | pd.DataFrame) -> Figure:
+    """`plot_score_distributions`, a row of panels for each domain and a column for each verifier."""
+    view = View(data)
+    verifiers = view.verifiers or [""]
+    figure = Figure(figsize=(max(2.7 * len(verifiers), 4.0), 0.8 + 1.75 * len(view.domains)))
+    grid = figure.subplots(len(view.domains), len(verifiers), squeeze=False)
+    for row, domain in zip(grid, view.domains, strict=True):
+        for ax, verifier in zip(row, verifiers, strict=True):
+            plot_score_distributions(panels, ax, verifier=verifier, domain=domain, estimates=view.estimates)
+    figure.supxlabel("score", fontsize="medium")
+    figure.supylabel("share of right, share of wrong responses", fontsize="medium")
+    patches = [Patch(label="right", **right_style()), Patch(label="wrong", **wrong_style())]
+    figure.legend(handles=patches, loc="outside upper left", ncols=2)
+    return figure
+
+
+def report_figures(data: Estimates | pd.DataFrame, panels: Sequence[Panel]) -> dict[str, Figure]:
+    """The three figures of a report by the name of their file."""
+    return {
+        "gap_by_domain": gap_figure(data),
+        "selection_curves": selection_figure(data),
+        "score_distributions": score_figure(panels, data),
+    }

@@ -1,0 +1,329 @@
+"""Figures from estimates and panels: each takes an `ax`, draws one thing and gives the `ax` back.
+
+Nothing here touches pyplot or leaves matplotlib's settings changed, so the functions can be used inside anyone's own
+figure, on any backend. What is not estimable is named in words and never drawn as a number.
+
+>>> figure = gap_figure(estimates)  # doctest: +SKIP
+>>> save_figure(figure, "figures/gap_by_domain")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from gapbench.estimate.results import Estimate, Estimates
+from gapbench.panel import Float, Panel
+from gapbench.report.style import (
+    GREY,
+    INK,
+    PAPER,
+    colour,
+    dashes,
+    domain_label,
+    label,
+    marker,
+    right_style,
+    styled,
+    wrong_style,
+)
+from gapbench.report.view import OVERALL, WORDS, View, drawable, read
+
+MOST_BARS = 24  # up to so many distinct scores, each has a bar of its own and ties are seen
+BINS = 20
+
+
+@styled
+def plot_gap_by_domain(data: Estimates | pd.DataFrame, ax: Axes) -> Axes:
+    """Draw the headline gap of every domain and verifier with its interval.
+
+    Domains are sorted by their largest gap, with all domains together below; a hollow marker means that the interval
+    includes zero. Where there is nothing to draw, the reason stands in the row.
+
+    Parameters
+    ----------
+    data
+        Estimates of one model, or their frame.
+    ax
+        Drawn into; about 0.2 inch of height a domain and verifier keep labels apart.
+
+    Raises
+    ------
+    UserError
+        If `data` holds no or several models.
+    """
+    view = View(data)
+    domains = [*sorted(view.domains, key=lambda domain: _largest_gap(view, domain)), OVERALL]
+    step = 0.8 / max(len(view.verifiers), 1)
+    words = []
+    for place, domain in enumerate(reversed(domains)):
+        for index, verifier in enumerate(view.verifiers):
+            row = view.headline(domain, verifier)
+            y = place + 0.4 - step * (index + 0.5)
+            if row is not None and drawable(row):
+                _point(ax, row, y, index)
+            else:
+                words.append((y, f"{label(verifier)}: {WORDS[read(row)]}"))
+    ax.axvline(0.0, color=GREY, linewidth=1.0, zorder=1.5)
+    for y in np.arange(len(domains) - 1) + 0.5:
+        ax.axhline(y, color=GREY, linewidth=1.2 if y == 0.5 else 0.4, alpha=0.5)
+    ax.margins(x=0.05)
+    for y, text in words:
+        ax.annotate(
+            text,
+            (0.0, y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            fontstyle="italic",
+            color=GREY,
+        )
+    ax.set_ylim(-0.55, len(domains) - 0.45)
+    ax.set_yticks(range(len(domains)), [domain_label(domain) for domain in reversed(domains)])
+    ax.tick_params(axis="y", length=0)
+    ax.grid(False, axis="y")
+    ax.set_xlabel("gap: accuracy after filtering − accuracy (95 % interval)")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 else f"{x:+.2f}"))
+    handles = [
+        Line2D([], [], color=colour(index), marker=marker(index), label=_verifier_label(view, verifier))
+        for index, verifier in enumerate(view.verifiers)
+    ]
+    handles.append(
+        Line2D(
+            [], [], color=GREY, marker="o", markerfacecolor=PAPER, label="hollow: no gap shown", linewidth=1.6
+        )
+    )
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    return ax
+
+
+@styled
+def plot_selection_curves(data: Estimates | pd.DataFrame, ax: Axes, *, domain: str = OVERALL) -> Axes:
+    """Draw accuracy after filtering against n in one domain, with 95 % bands.
+
+    One curve for best@n of each verifier, one for majority@n and one for pass@n, the ceiling. A verifier that sees the
+    whole pool is a single point at n = N.
+
+    Parameters
+    ----------
+    data
+        Estimates of one model, or their frame.
+    ax
+        Drawn into.
+    domain
+        A domain's name, or `all`.
+
+    Raises
+    ------
+    UserError
+        If `data` holds no or several models.
+    """
+    view = View(data)
+    _curve(ax, view.curve(domain, "pass@k"), "pass@n (any right)", GREY, "", (1, 1))
+    _curve(ax, view.curve(domain, "accuracy", family="majority"), "majority@n", INK, "", (6, 2, 1, 2))
+    words = []
+    for index, verifier in enumerate(view.verifiers):
+        rows = view.curve(domain, "accuracy", verifier, family="best")
+        name = f"best@n, {label(verifier)}"
+        if len(rows) == 1 and drawable(rows[0]):
+            _pool_point(ax, rows[0], name, index)
+        else:
+            _curve(ax, rows, name, colour(index), marker(index), dashes(index))
+        if not any(drawable(row) for row in rows):
+            words.append(f"{label(verifier)}: {WORDS[read(view.headline(domain, verifier))]}")
+    base = view.get(domain, "accuracy", filter="")
+    if drawable(base) and base is not None:
+        ax.axhline(base.value, color=GREY, linewidth=0.8, zorder=1.5)
+    if words:
+        ax.text(
+            0.98, 0.02, "\n".join(words), transform=ax.transAxes, ha="right", va="bottom", color=GREY, fontsize="small",
+            fontstyle="italic",
+        )  # fmt: skip
+    ticks = sorted({row.n for row in view.find(domain, "pass@k") if row.n is not None}) or [1]
+    ax.set_xscale("log", base=2)
+    ax.set_xlim(0.9, ticks[-1] * 1.15)
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.set_title(domain_label(domain))
+    return ax
+
+
+@styled
+def plot_score_distributions(
+    panels: Sequence[Panel],
+    ax: Axes,
+    *,
+    verifier: str,
+    domain: str,
+    estimates: Estimates | pd.DataFrame | None = None,
+) -> Axes:
+    """Draw how a verifier's scores are distributed for right and for wrong responses of one domain.
+
+    Each of the two histograms sums to 1; a response of utility u counts u as right and 1 - u as wrong. Up to
+    `MOST_BARS` distinct scores have a bar each, so that ties show as what they are.
+
+    Parameters
+    ----------
+    panels
+        One a task; those of other domains are passed over.
+    ax
+        Drawn into.
+    estimates
+        Gives the AUC within prompts for the title.
+    """
+    scores, utility, tied = _scored(panels, domain, verifier)
+    title = f"{domain_label(domain)} · {label(verifier)}"
+    auc = None if estimates is None else View(estimates).get(domain, "auc_within", verifier)
+    if auc is not None:
+        shown = f"{auc.value:.2f} [{auc.low:.2f}, {auc.high:.2f}]" if drawable(auc) else "not estimable"
+        title += f"\nAUC within {shown}"
+    ax.set_title(title, fontsize="medium", fontweight="normal")
+    if not len(scores):
+        ax.text(
+            0.5,
+            0.5,
+            "no verdicts",
+            transform=ax.transAxes,
+            ha="center",
+            va="center",
+            color=GREY,
+            fontstyle="italic",
+        )
+        ax.set(xticks=[], yticks=[])
+        return ax
+    levels = np.unique(scores)
+    if len(levels) <= MOST_BARS:
+        _bars(ax, levels, scores, utility)
+    else:
+        edges = np.linspace(levels[0], levels[-1], BINS + 1).tolist()
+        for weight, style in ((utility, right_style()), (1.0 - utility, wrong_style())):
+            if weight.sum() > 0:
+                ax.hist(scores, edges, weights=weight / weight.sum(), histtype="stepfilled", **style)
+    share = "" if tied is None else f"; {100 * tied:.0f} % of pairs tied"
+    ax.text(
+        0.98, 0.97, f"{len(levels):,} scores{share}", transform=ax.transAxes, ha="right", va="top", color=GREY,
+        fontsize="small",
+    )  # fmt: skip
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.22)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+    ax.grid(False, axis="x")
+    return ax
+
+
+def save_figure(figure: Figure, path: str | Path) -> tuple[Path, Path]:
+    """Write `path`.png at 150 dpi and `path`.svg; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        Without a suffix; its folder is made where it is missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
+    figure.savefig(png, dpi=150, metadata={"Software": None})
+    write_svg(figure, svg)
+    return png, svg
+
+
+def write_svg(figure: Figure, target: object) -> None:
+    """Write a figure as SVG to a path or a binary file, with text as text and without date or random ids."""
+    with mpl.rc_context({"svg.hashsalt": "gapbench", "svg.fonttype": "none"}):
+        figure.savefig(target, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+
+
+def _verifier_label(view: View, verifier: str) -> str:
+    n = view.headline_n(verifier)
+    return label(verifier) if n is None else f"{label(verifier)}, best@{n}"
+
+
+def _largest_gap(view: View, domain: str) -> tuple[float, str]:
+    rows = [view.headline(domain, verifier) for verifier in view.verifiers]
+    return -max((row.value for row in rows if row is not None and drawable(row)), default=-np.inf), domain
+
+
+def _point(ax: Axes, row: Estimate, y: float, index: int) -> None:
+    sure = row.low > 0 or row.high < 0
+    ax.plot([row.low, row.high], [y, y], color=colour(index), linewidth=1.8, solid_capstyle="butt", zorder=2)
+    ax.plot(
+        row.value,
+        y,
+        marker(index),
+        color=colour(index),
+        markerfacecolor=colour(index) if sure else PAPER,
+        markeredgewidth=1.4,
+        zorder=3,
+    )
+
+
+def _curve(
+    ax: Axes, rows: Sequence[Estimate], name: str, hue: str, sign: str, line: tuple[float, ...]
+) -> None:
+    rows = [row for row in rows if drawable(row)]
+    if not rows:
+        return
+    n = [row.n or 0 for row in rows]
+    low, high = [row.low for row in rows], [row.high for row in rows]
+    ax.fill_between(n, low, high, color=hue, alpha=0.13, linewidth=0)
+    drawn = (0, line) if line else "-"
+    ax.plot(n, [row.value for row in rows], color=hue, marker=sign, markersize=4, linestyle=drawn, label=name)
+
+
+def _pool_point(ax: Axes, row: Estimate, name: str, index: int) -> None:
+    n = row.n or 0
+    ax.plot([n, n], [row.low, row.high], color=colour(index), linewidth=1.8, zorder=3)
+    ax.plot(
+        n,
+        row.value,
+        color=colour(index),
+        marker=marker(index),
+        linestyle="none",
+        label=f"{name} (N only)",
+        zorder=4,
+    )
+
+
+def _bars(ax: Axes, levels: Float, scores: Float, utility: Float) -> None:
+    """A pair of bars side by side at each distinct score."""
+    place = np.searchsorted(levels, scores)
+    width = 0.4 * float(np.diff(levels).min()) if len(levels) > 1 else 0.1
+    span = float(np.ptp(levels)) or 1.0
+    width = max(width, 0.008 * span)
+    for weight, side, style in ((utility, -0.5, right_style()), (1.0 - utility, 0.5, wrong_style())):
+        if weight.sum() > 0:
+            share = np.bincount(place, weights=weight, minlength=len(levels)) / weight.sum()
+            ax.bar(levels + side * width, share, width, **style)
+
+
+def _scored(panels: Sequence[Panel], domain: str, verifier: str) -> tuple[Float, Float, float | None]:
+    """Scores and utilities of the judged responses of a domain, and the tied share of right-wrong pairs.
+
+    Pairs are of one prompt, weighted by u(1 - u'); None where there is no such pair.
+    """
+    scores, utilities, tied, pairs = [np.empty(0)], [np.empty(0)], 0.0, 0.0
+    for panel in panels:
+        if panel.domain != domain or verifier not in panel.scores:
+            continue
+        score = panel.scores[verifier].mean
+        for s, u in zip(score, panel.utility, strict=True):
+            kept = ~(np.isnan(s) | np.isnan(u))
+            s, u = s[kept], u[kept]
+            scores.append(s)
+            utilities.append(u)
+            pairs += u.sum() * (1 - u).sum() - (u * (1 - u)).sum()
+            _, level = np.unique(s, return_inverse=True)
+            right, wrong = np.bincount(level, weights=u), np.bincount(level, weights=1 - u)
+            tied += float(right @ wrong) - (u * (1 - u)).sum()
+    return np.concatenate(scores), np.concatenate(utilities), tied / pairs if pairs > 1e-9 else None

@@ -1,0 +1,265 @@
+"""What a suite's YAML may say, and one clear line for what it may not.
+
+The models are the reference for anyone who writes a task; `tasks/starter.yaml` shows most of it in use.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
+
+from gapbench.engines.base import Sampling
+from gapbench.errors import UserError
+from gapbench.graders.base import graders
+from gapbench.records import Style
+from gapbench.registry import suggest
+from gapbench.sources import FileSource, HubSource, ProceduralSource
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class Card(_Model):
+    """What a reader must know before trusting a number from the task.
+
+    Attributes
+    ----------
+    source, licence
+        Where the questions come from, and under what terms.
+    answer_space
+        What answers there can be.
+    chance
+        Accuracy of guessing among plausible answers.
+    limits
+        What the grader is known to get wrong, and what the task does not show.
+    """
+
+    source: str
+    licence: str
+    answer_space: str
+    chance: float = Field(ge=0, le=1)
+    limits: str
+
+
+class Shot(_Model):
+    """A worked example shown before every question."""
+
+    question: str
+    answer: str
+
+
+class GraderSpec(_Model):
+    """A grader's name and its options; in YAML the name alone will do."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class SamplingSpec(_Model):
+    """How tokens are drawn. Without `stop`, plain prompts stop at a line's end and chat nowhere."""
+
+    max_tokens: int = Field(default=32, ge=1)
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    stop: tuple[str, ...] | None = None
+
+    def sampling(self, style: Style) -> Sampling:
+        """The engine's parameters."""
+        default = ("\n",) if style == "plain" else ()
+        stop = default if self.stop is None else self.stop
+        return Sampling(self.max_tokens, self.temperature, self.top_p, stop)
+
+
+def _source_kind(value: Any) -> str | None:
+    kinds = ("procedural", "datasets", "file")
+    if isinstance(value, dict):
+        return next((kind for kind in kinds if kind in value), None)
+    return next((kind for kind in kinds if hasattr(value, kind)), None)
+
+
+def _shots_kind(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "number"
+
+
+class TaskSpec(_Model):
+    """One task.
+
+    Attributes
+    ----------
+    question
+        Template over the fields of a row, such as `What is the capital of {country}?`. `{words[0]}` picks one of a
+        list; a whole list is written with commas.
+    reference
+        Field of the right answer, or a template; a list is a right answer and its aliases.
+    aliases
+        Field of further right answers: a list, or text with `|` between them.
+    after
+        Regular expression; the reference is what follows its last match.
+    choices
+        Field of the options of a multiple choice; a whole number as reference is then an option's place, from 0.
+    cluster
+        Field, or template, of what prompts share (a passage, a template); intervals take it as their unit.
+    shots
+        Worked examples: a list, or how many to take from the calibration rows.
+    calibrate
+        Share of the questions set aside for calibration and shots, never measured.
+    prompts
+        Most prompts to measure.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    domain: str = Field(min_length=1)
+    title: str
+    source: Annotated[
+        Annotated[ProceduralSource, Tag("procedural")]
+        | Annotated[HubSource, Tag("datasets")]
+        | Annotated[FileSource, Tag("file")],
+        Discriminator(_source_kind),
+    ]
+    question: str = "{question}"
+    reference: str = "answer"
+    aliases: str | None = None
+    after: str | None = None
+    choices: str | None = None
+    cluster: str | None = None
+    shots: Annotated[
+        Annotated[int, Tag("number"), Field(ge=0)] | Annotated[tuple[Shot, ...], Tag("list")],
+        Discriminator(_shots_kind),
+    ] = 0
+    style: Style = "plain"
+    system: str | None = None
+    grader: GraderSpec
+    sampling: SamplingSpec = SamplingSpec()
+    calibrate: float = Field(default=0.2, gt=0, lt=1)
+    prompts: int = Field(default=500, ge=1)
+    card: Card
+
+    @field_validator("grader", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("after")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as wrong:
+            raise ValueError(f"is no regular expression: {wrong}") from wrong
+        return value
+
+    @field_validator("question")
+    @classmethod
+    def _has_field(cls, value: str) -> str:
+        if "{" not in value:
+            raise ValueError("names no field of a row; write {field} where its text goes")
+        return value
+
+
+class SuiteSpec(_Model):
+    """A suite: a name, a title and its tasks."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    title: str
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "tasks": TaskSpec,
+    "card": Card,
+    "list": Shot,
+    "grader": GraderSpec,
+    "sampling": SamplingSpec,
+    "procedural": ProceduralSource,
+    "datasets": HubSource,
+    "file": FileSource,
+}
+
+
+def read_suite(path: Path) -> tuple[SuiteSpec, bytes]:
+    """Read and check a suite's YAML.
+
+    Returns
+    -------
+    tuple of SuiteSpec and bytes
+        What it says, and the file as it is.
+
+    Raises
+    ------
+    UserError
+        One line that names the file, the task, the field and what to do.
+    """
+    try:
+        content = path.read_bytes()
+        data = yaml.safe_load(content)
+    except OSError as missing:
+        raise UserError(f"{path}: cannot be read ({missing.strerror})") from missing
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as wrong:
+        mark = getattr(wrong, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(wrong, "problem", None) or str(wrong).splitlines()[0]
+        raise UserError(f"{path}{where}: not YAML: {problem}; check indentation and quotes") from wrong
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: is empty or no mapping; a suite needs name, title and tasks")
+    try:
+        spec = SuiteSpec.model_validate(data)
+    except ValidationError as wrong:
+        raise UserError(f"{path}: {_explain(wrong, data)}") from wrong
+    names = [task.name for task in spec.tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: task '{name}' is there twice; rename one")
+    for task in spec.tasks:
+        try:
+            _check_grader(task.grader)
+        except UserError as wrong:
+            raise UserError(f"{path}: task '{task.name}': field 'grader': {wrong}") from wrong
+    return spec, content
+
+
+def _check_grader(spec: GraderSpec) -> None:
+    grader = graders.get(spec.name)
+    known = [name for name in inspect.signature(grader.__init__).parameters if name != "self"]
+    for option in spec.options:
+        if option not in known:
+            raise UserError(f"grader '{spec.name}' has no option '{option}'{suggest(option, known)}")
+    try:
+        grader(**spec.options)
+    except (TypeError, ValueError) as wrong:
+        raise UserError(f"grader '{spec.name}' refuses its options {spec.options}: {wrong}") from wrong
+
+
+def _explain(error: ValidationError, data: dict[str, Any]) -> str:
+    """Say the first of a model's complaints in the words of the YAML."""
+    first, *others = error.errors()
+    parts = list(first["loc"])
+    model = next((_MODELS[part] for part in reversed(parts[:-1]) if part in _MODELS), SuiteSpec)
+    where = ""
+    if parts[:1] == ["tasks"] and len(parts) > 1 and isinstance(parts[1], int):
+        task = data["tasks"][parts[1]]
+        name = task.get("name") if isinstance(task, dict) else None
+        where = f"task '{name}': " if isinstance(name, str) else f"task {parts[1] + 1}: "
+        parts = parts[2:]
+    for union in ("source", "shots"):  # the part after these is pydantic's name for the branch
+        if union in parts and len(parts) > parts.index(union) + 1:
+            del parts[parts.index(union) + 1]
+    field = ".".join(map(str, parts))
+    key = str(parts[-1]) if parts else ""
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key '{field}'{suggest(key, list(model.model_fields))}"
+    elif first["type"] == "missing":
+        message = f"'{field}' is missing; add it"
+    elif first["type"].startswith("union_tag"):
+        message = f"'{field}' needs one of procedural, datasets and file"
+    else:
+        value = repr(first["input"])
+        shown = value if len(value) <= 60 else value[:57] + "..."
+        message = f"field '{field}': {first['msg'].removeprefix('Value error, ')}, not {shown}"
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{where}{message}{more}"

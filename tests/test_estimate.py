@@ -1,0 +1,301 @@
+"""From panels to the table of estimates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from gapbench.errors import UserError
+from gapbench.estimate.results import Estimate, Estimates
+from gapbench.estimate.table import estimate_panels
+from gapbench.panel import Panel, Scores
+
+NAN = float("nan")
+
+
+def panel(
+    seed: int, prompts: int = 40, responses: int = 16, m: int = 4, task: str = "t", domain: str = "d"
+) -> Panel:
+    """The mid scenario of measurement.md section 7, with answers: the right one and five wrong ones."""
+    rng = np.random.default_rng(seed)
+    p = rng.beta(0.6, 0.8, prompts)
+    p[: prompts // 10] = 0.0
+    utility = (rng.random((prompts, responses)) < p[:, None]).astype(float)
+    skill = 1.6 + 0.7 * rng.standard_normal((prompts, 1))
+    latent = -0.8 + 0.7 * rng.standard_normal((prompts, 1)) + skill * utility
+    latent += rng.standard_normal(utility.shape)
+    verdicts = (rng.random((*utility.shape, m)) < expit(latent)[:, :, None]).astype(float)
+    answers = np.where(utility > 0, 0, rng.integers(1, 6, utility.shape))
+    share = (answers[:, :, None] == answers[:, None, :]).mean(axis=2)
+    return Panel(
+        task=task,
+        domain=domain,
+        prompt_ids=tuple(f"p{i}" for i in range(prompts)),
+        clusters=np.arange(prompts),
+        utility=utility,
+        censored=np.zeros(utility.shape, dtype=bool),
+        answers=answers,
+        scores={
+            "yesno": Scores(verdicts),
+            "likelihood": Scores(latent[:, :, None] - 5.0, scale="logprob", threshold=None),
+            "constant": Scores(np.full((*utility.shape, 1), 0.3)),
+            "majority": Scores(share[:, :, None], whole_pool=True),
+        },
+    )
+
+
+def only(found: Estimates, **values: object) -> Estimate:
+    rows = found.where(**values)
+    assert len(rows) == 1, f"{len(rows)} rows for {values}"
+    return rows[0]
+
+
+@pytest.fixture(scope="module")
+def estimates() -> Estimates:
+    panels = [
+        panel(0, task="a", domain="x"),
+        panel(1, 30, task="b", domain="x"),
+        panel(2, task="c", domain="y"),
+    ]
+    return estimate_panels(panels, model="m")
+
+
+def test_levels_and_weights(estimates: Estimates) -> None:
+    """Tasks weigh equally in a domain, domains in the overall row."""
+    value = {
+        (row.domain, row.task): row.value
+        for row in estimates.where(quantity="gap", verifier="yesno", filter="best@8")
+    }
+    assert set(value) == {("x", "a"), ("x", "b"), ("y", "c"), ("x", ""), ("y", ""), ("all", "")}
+    assert value["x", ""] == pytest.approx((value["x", "a"] + value["x", "b"]) / 2)
+    assert value["all", ""] == pytest.approx((value["x", ""] + value["y", ""]) / 2)
+    relative = only(estimates, domain="x", task="", quantity="relative_gap", verifier="yesno")
+    accuracy = only(estimates, domain="x", task="", quantity="accuracy", filter="").value
+    assert relative.value == pytest.approx(value["x", ""] / (1 - accuracy))
+
+
+def test_every_quantity_is_there_with_an_interval(estimates: Estimates) -> None:
+    found = estimates.where(domain="x", task="a", verifier="yesno")
+    names = {row.quantity for row in found}
+    assert names == {
+        *("accuracy", "gap", "gap_pooled", "prompt_mix", "relative_gap", "relative_gap_per_prompt"),
+        *("shortfall", "oracle_share", "gap_permuted", "gap_pooled_permuted", "nothing_passes"),
+        *(
+            "auc_within",
+            "auc_between",
+            "tpr",
+            "fpr",
+            "youden",
+            "precision",
+            "precision_ceiling",
+            "verifier_gain",
+        ),
+    }
+    for row in found:
+        assert row.low <= row.value <= row.high
+        assert row.m == 4
+    curve = [row.n for row in found.where(quantity="gap") if row.filter.startswith("best@")]
+    assert curve == [1, 2, 4, 8, 16]
+    assert {row.filter for row in found.where(quantity="relative_gap")} == {"best@8"}
+    assert {row.n for row in estimates.where(task="a", quantity="pass@k")} == {1, 2, 4, 8, 16}
+
+
+def test_identities_between_rows(estimates: Estimates) -> None:
+    here = estimates.where(domain="all", verifier="yesno")
+    accuracy = only(estimates, domain="all", quantity="accuracy", filter="").value
+    best = only(here, quantity="accuracy", filter="best@8").value
+    gap = only(here, quantity="gap", filter="best@8").value
+    coverage = only(estimates, domain="all", quantity="pass@k", n=8).value
+    assert best - accuracy == pytest.approx(gap)
+    assert only(here, quantity="shortfall").value == pytest.approx(coverage - best)
+    assert only(here, quantity="oracle_share").value == pytest.approx(gap / (coverage - accuracy))
+    assert only(here, quantity="youden").value == pytest.approx(
+        only(here, quantity="tpr").value - only(here, quantity="fpr").value
+    )
+    assert only(here, quantity="gap_pooled", filter="threshold").value == pytest.approx(
+        only(here, quantity="verifier_gain").value
+    )
+    assert only(here, quantity="precision_ceiling").value == pytest.approx(
+        accuracy + only(here, quantity="gap", filter="threshold").value
+    )
+
+
+def test_constant_verifier_has_no_gap(estimates: Estimates) -> None:
+    found = estimates.where(verifier="constant")
+    for row in found:
+        if row.quantity.startswith("gap") or row.quantity in ("prompt_mix", "relative_gap", "oracle_share"):
+            assert row.value == 0.0, row
+        if row.quantity.startswith("auc"):
+            assert row.value == 0.5
+    threshold = only(found, task="a", quantity="nothing_passes")
+    assert threshold.value == 1.0
+
+
+def test_pool_verifier_is_reported_on_the_whole_pool_only(estimates: Estimates) -> None:
+    found = estimates.where(verifier="majority")
+    assert {row.filter for row in found if row.filter.startswith("best@")} == {"best@16"}
+    assert all("pool=16" in row.flags for row in found)
+    best = only(found, task="a", quantity="accuracy", filter="best@16").value
+    vote = only(estimates, task="a", quantity="accuracy", filter="majority@16").value
+    assert best == pytest.approx(vote)  # the same choice by two roads
+
+
+@pytest.mark.slow
+def test_permuted_scores_have_no_gap_but_real_ones_do() -> None:
+    found = estimate_panels([panel(5, prompts=2000)], model="m").where(task="t")
+    for verifier in ("yesno", "likelihood"):
+        controls = [r for r in found.where(verifier=verifier) if r.quantity.endswith("_permuted")]
+        assert len(controls) == (5 if verifier == "yesno" else 3)
+        for row in controls:
+            assert abs(row.value) < 4 * row.se, row
+        gap = only(found, verifier=verifier, quantity="gap", filter="best@8")
+        assert gap.value > 10 * gap.se
+    # shuffling within prompts would leave the choice of prompts in the pooled gap
+    mix = only(found, verifier="yesno", quantity="prompt_mix", filter="threshold")
+    assert mix.value > 10 * mix.se
+
+
+def test_same_seed_same_table_and_response_order_does_not_matter() -> None:
+    one = panel(6)
+    first = estimate_panels([one], model="m", seed=3)
+    assert first.to_json() == estimate_panels([panel(6)], model="m", seed=3).to_json()
+    shuffle = np.random.default_rng(0).permutation(16)
+    moved = replace(
+        one,
+        utility=one.utility[:, shuffle],
+        answers=one.answers[:, shuffle],
+        scores={name: replace(s, values=s.values[:, shuffle]) for name, s in one.scores.items()},
+    )
+    for before, after in zip(first, estimate_panels([moved], model="m", seed=3), strict=True):
+        random = before.quantity.endswith("_permuted") or before.filter.startswith("majority@")
+        if not random:
+            np.testing.assert_allclose(
+                [before.value, before.se, before.low, before.high],
+                [after.value, after.se, after.low, after.high],
+                atol=1e-9,
+            )
+
+
+def test_verifier_without_a_verdict_has_no_number() -> None:
+    one = panel(7)
+    silent = replace(one, scores={"silent": Scores(np.full((40, 16, 2), NAN))})
+    row = only(estimate_panels([silent], model="m").where(task="t"), verifier="silent")
+    assert row.quantity == "gap"
+    assert row.flags == ("no_verdicts",)
+    assert np.isnan([row.value, row.se, row.low, row.high]).all()
+
+
+def test_overall_row_needs_every_domain() -> None:
+    partial = replace(panel(9, task="b", domain="y"), scores={})
+    found = estimate_panels([panel(8, task="a", domain="x"), partial], model="m")
+    assert len(found.where(domain="x", verifier="yesno"))
+    assert not len(found.where(domain="all", verifier="yesno"))
+    assert len(found.where(domain="all", quantity="accuracy"))
+
+
+def test_missing_verdicts_are_flagged() -> None:
+    one = panel(10)
+    values = one.scores["yesno"].values.copy()
+    values[:, 0] = NAN
+    found = estimate_panels([replace(one, scores={"yesno": Scores(values)})], model="m")
+    assert all("missing_verdicts" in row.flags for row in found.where(verifier="yesno"))
+
+
+def test_prompts_with_too_few_responses_leave_the_curve() -> None:
+    one = panel(11)
+    utility = one.utility.copy()
+    utility[:5, 10:] = NAN
+    found = estimate_panels([replace(one, utility=utility)], model="m").where(task="t", verifier="yesno")
+    short, full = (only(found, quantity="gap", filter=f"best@{n}") for n in (16, 8))
+    assert (short.n_prompts, short.n_responses) == (35, 35 * 16)
+    assert "fewer_prompts" in short.flags
+    assert (full.n_prompts, full.n_responses) == (40, 35 * 16 + 5 * 10)
+
+
+def test_bounds_of_censored_rows_equal_trying_every_completion() -> None:
+    """Bounds of accuracy, best@n and gap[best@n] against all ways in which the cut rows could have ended."""
+    one = panel(12, prompts=24, responses=8)
+    censored = np.zeros(one.utility.shape, dtype=bool)
+    cells = [(0, 1), (0, 3), (5, 0), (9, 7), (20, 2)]
+    for cell in cells:
+        censored[cell] = True
+    utility = np.where(censored, 0.0, one.utility)
+    cut = replace(one, utility=utility, censored=censored)
+    found = estimate_panels([cut], model="m", method="t").where(task="t")
+    wanted = {("", "accuracy", ""), ("yesno", "accuracy", "best@4"), ("yesno", "gap", "best@4")}
+    seen: dict[tuple[str, str, str], list[float]] = {key: [] for key in wanted}
+    for code in range(2 ** len(cells)):
+        ended = utility.copy()
+        for bit, cell in enumerate(cells):
+            ended[cell] = code >> bit & 1
+        plain = replace(one, utility=ended, scores={"yesno": one.scores["yesno"]})
+        for key, values in seen.items():
+            table = estimate_panels([plain], model="m", method="t", ns=[4]).where(task="t")
+            values.append(only(table, verifier=key[0], quantity=key[1], filter=key[2]).value)
+    for (verifier, quantity, label), values in seen.items():
+        row = only(found, verifier=verifier, quantity=quantity, filter=label)
+        assert "censored" in row.flags
+        assert (row.bound_low, row.bound_high) == pytest.approx((min(values), max(values)), abs=1e-12)
+
+
+def test_rows_lost_to_errors_rejoin_the_sample_in_the_bounds() -> None:
+    one = panel(13)
+    utility, censored = one.utility.copy(), np.zeros(one.utility.shape, dtype=bool)
+    utility[3:6, 0], censored[3:6, 0] = NAN, True
+    utility[6:9, 1], censored[6:9, 1] = NAN, True
+    utility[10:15, 2], censored[10:15, 2] = NAN, True
+    found = estimate_panels([replace(one, utility=utility, censored=censored)], model="m").where(task="t")
+    row = only(found, verifier="", quantity="accuracy", filter="")
+    assert row.bound_low == pytest.approx(np.where(censored, 0.0, utility).mean())
+    assert row.bound_high == pytest.approx(np.where(censored, 1.0, utility).mean())
+    gap = only(found, verifier="yesno", quantity="gap", filter="best@8")
+    assert gap.bound_low is not None
+    assert gap.bound_high is not None
+    assert gap.bound_low < gap.value < gap.bound_high
+
+
+def test_few_censored_rows_do_not_qualify_the_estimate() -> None:
+    one = panel(14)
+    censored = np.zeros(one.utility.shape, dtype=bool)
+    censored[0, :6] = True  # 6 of 640
+    found = estimate_panels([replace(one, censored=censored)], model="m")
+    assert all(row.bound_low is None and "censored" not in row.flags for row in found)
+
+
+def test_frame_and_json(estimates: Estimates) -> None:
+    frame = estimates.to_frame()
+    assert len(frame) == len(estimates)
+    assert {"value", "se", "low", "high", "flags", "target"} <= set(frame.columns)
+    json.dumps(estimates.to_json(), allow_nan=False)
+
+
+def test_one_response_per_prompt_has_no_choice() -> None:
+    one = panel(15, responses=1)
+    found = estimate_panels([one], model="m").where(task="t")
+    assert only(found, verifier="yesno", quantity="gap", filter="best@1").value == 0.0
+    assert only(found, verifier="", quantity="accuracy", filter="").value == pytest.approx(one.utility.mean())
+
+
+def test_unanimous_prompts_have_no_gap() -> None:
+    one = panel(16)
+    utility = np.repeat((np.arange(40) % 2).astype(float)[:, None], 16, axis=1)
+    found = estimate_panels([replace(one, utility=utility)], model="m").where(task="t", verifier="yesno")
+    assert only(found, quantity="gap", filter="best@8").value == 0.0
+    assert "not_estimable" in only(found, quantity="oracle_share").flags
+    assert np.isnan(only(found, quantity="auc_within").value)
+
+
+def test_bad_input_is_told_in_one_line() -> None:
+    one = panel(17)
+    with pytest.raises(UserError, match="task 't' appears twice"):
+        estimate_panels([one, one], model="m")
+    with pytest.raises(UserError, match="no graded response"):
+        estimate_panels([replace(one, utility=np.full((40, 16), NAN))], model="m")
+    with pytest.raises(UserError, match="no graded response"):
+        estimate_panels([], model="m")
+    with pytest.raises(UserError, match="16 responses a prompt, fewer than any n"):
+        estimate_panels([one], model="m", ns=[32])
