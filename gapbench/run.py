@@ -149,7 +149,9 @@ class Run:
 
     def estimate(self, panels: list[Panel] | None = None) -> Estimates:
         """Every quantity of the run with its interval; `panels` saves reading them again."""
-        return estimate_panels(self.panels() if panels is None else panels, model=self.model, seed=self.config.seed)
+        return estimate_panels(
+            self.panels() if panels is None else panels, model=self.model, seed=self.config.seed
+        )
 
     def describe(self) -> dict[str, Any]:
         """The `run` part of the `--json` document: the manifest and where the run lies."""

@@ -67,8 +67,11 @@ def domain_rows(domain: str, accuracy: float, gap: float, half: float, task: str
         rows.append(one("accuracy", accuracy + gap * reach, 0.08, signed=False, **at))
         rows.append(one("gap", gap * reach, half * (n > 1), **at))
     pool = {"filter": f"best@{N}", "n": N, "verifier": "majority", "flags": (f"pool={N}",)}
-    for verifier, at in (("yesno", {"filter": "best@8", "n": 8, "verifier": "yesno", "flags": wide}), ("majority", pool)):
-        lift = gap if verifier == "yesno" else 0.05
+    for verifier, at in (
+        ("yesno", {"filter": "best@8", "n": 8, "verifier": "yesno", "flags": wide}),
+        ("majority", pool),
+    ):
+        lift = gap if verifier == "yesno" else gap / 2
         width = half if verifier == "yesno" else 0.03
         if verifier == "majority":
             rows.append(one("accuracy", accuracy + lift, 0.08, signed=False, **at))
@@ -82,7 +85,15 @@ def domain_rows(domain: str, accuracy: float, gap: float, half: float, task: str
         for quantity in ("gap", "gap_pooled", "prompt_mix", "gap_permuted", "gap_pooled_permuted"):
             rows.append(one(quantity, 0.01, 0.02, filter="threshold", **whole))
             rows.append(one(quantity, 0.005, 0.01, filter="soft", **whole))
-        for quantity in ("tpr", "fpr", "precision", "precision_ceiling", "youden", "verifier_gain", "nothing_passes"):
+        for quantity in (
+            "tpr",
+            "fpr",
+            "precision",
+            "precision_ceiling",
+            "youden",
+            "verifier_gain",
+            "nothing_passes",
+        ):
             rows.append(one(quantity, 0.4, 0.1, filter="threshold", signed=False, **whole))
         rows.append(one("auc_within", 0.5 + 2 * lift, 0.05, signed=False, **whole))
         rows.append(one("auc_between", 0.6, 0.05, signed=False, **whole))

@@ -91,7 +91,7 @@ def draw(logits: Any, uniforms: Any, sampling: Sampling) -> tuple[Any, Any]:
         total = cumulative[:, -1:]
         found = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
         # Rounding can put the product at the total itself; the last token of positive weight is meant then.
-        tokens.append(found.minimum(torch.searchsorted(cumulative, total))[:, 0])
+        tokens.append(found.minimum(torch.searchsorted(cumulative, total.contiguous()))[:, 0])
     chosen = torch.cat(tokens)
     logprobs = logits.gather(1, chosen[:, None])[:, 0].float() - logits.float().logsumexp(dim=-1)
     return chosen, logprobs

@@ -94,7 +94,28 @@ class TopOf:
 class TopFraction:
     """The best fraction q of a prompt's N responses: w_j = clip(j - (N - qN), 0, 1) / (qN).
 
-    As an estimate of the population quantile it is biased low at small N; `TopOf` is the exact quantity.
+    As an estimate of the population quantile it is biased low at small N; `TopQuantile` corrects it.
+    """
+
+    q: float
+
+    @property
+    def label(self) -> str:
+        """`top q of N`."""
+        return f"top {self.q:g} of N"
+
+    def weights(self, size: int) -> Float:
+        """Weight of each rank."""
+        kept = self.q * size
+        return np.asarray(np.clip(np.arange(1, size + 1) - (size - kept), 0.0, 1.0) / kept)
+
+
+@dataclass(frozen=True, slots=True)
+class TopQuantile:
+    """The best fraction q of all responses that could be drawn: 2 T(N) - T(N/2), T(N) the `TopFraction` of N.
+
+    T(N) falls short by a term of order 1/N, which the difference cancels (measurement.md, section 4). T(N/2), over
+    all halves of the N, is exact: with k = qN/2 = f + d, f whole, the best f and a share d of the next.
     """
 
     q: float
@@ -105,9 +126,20 @@ class TopFraction:
         return f"top {self.q:g}"
 
     def weights(self, size: int) -> Float:
-        """Weight of each rank."""
-        kept = self.q * size
-        return np.asarray(np.clip(np.arange(1, size + 1) - (size - kept), 0.0, 1.0) / kept)
+        """Weight of each rank, some of them below 0; NaN where there is one response only."""
+        half = size // 2
+        if half == 0:
+            return np.full(size, np.nan)
+        kept = self.q * half
+        whole = int(kept)
+        part = kept - whole
+        smaller = np.zeros(size)
+        if whole:
+            smaller += (1 - part) * whole / kept * TopOf(whole, half).weights(size)
+        if part:
+            smaller += part * (whole + 1) / kept * TopOf(whole + 1, half).weights(size)
+        larger = TopFraction(self.q).weights(size)
+        return np.asarray(larger + (larger - smaller) * half / (size - half))
 
 
 @dataclass(frozen=True, slots=True)

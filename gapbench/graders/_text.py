@@ -20,7 +20,7 @@ _JOINED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))|\.(?!\d)|['\u2019\u02bc`]")
 _MINUS = re.compile(r"(?<![\w)])-(?=[\d.])")
 _INITIALS = re.compile(r"\b([^\W\d]) (?=[^\W\d]\b)")
 _SEPARATORS = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sk", "Zs", "Zl", "Zp", "Cc"))
-_ARTICLE = re.compile(r"\b(?:a|an|the)\s+")
+_ARTICLE = re.compile(r"(?<!\w)(?:a|an|the) (?=\S)")
 
 
 def clean(reply: str) -> str:
@@ -53,15 +53,15 @@ def normalise(text: str) -> str:
     """The form in which two answers that a person would call the same are equal.
 
     Unicode NFKC, case folded, accents off Latin letters, punctuation to spaces (dropped inside numbers and words),
-    articles dropped except as the last word (`Hepatitis A` is not `Hepatitis`), initials joined. Mathematical and
-    currency signs stay.
+    articles dropped where a word follows (not in `the, old` or `Hepatitis A`), initials joined. Mathematical and currency
+    signs stay.
 
     >>> normalise("The U.S.A."), normalise("1,000"), normalise("N'Djaména"), normalise("-5")
     ('usa', '1000', 'ndjamena', '-5')
     """
     folded = unicodedata.normalize("NFKD", text[:LONGEST_ANSWER]).casefold().replace("\u2212", "-")
     folded = unicodedata.normalize("NFKC", _LATIN_ACCENT.sub(r"\1", folded))
-    folded = _MINUS.sub("\ue000", _JOINED.sub("", folded))
+    folded = " ".join(_MINUS.sub("\ue000", _JOINED.sub("", folded)).split())
+    folded = _ARTICLE.sub("", _INITIALS.sub(r"\1", folded))
     kept = (" " if unicodedata.category(char) in _SEPARATORS and char != "." else char for char in folded)
-    words = " ".join("".join(kept).replace("\ue000", "-").split())
-    return _ARTICLE.sub("", _INITIALS.sub(r"\1", words))
+    return " ".join("".join(kept).replace("\ue000", "-").split())

@@ -23,7 +23,7 @@ from gapbench.report.view import OVERALL, View
 def gap_figure(data: Estimates | pd.DataFrame) -> Figure:
     """`plot_gap_by_domain` in a figure of fitting height."""
     view = View(data)
-    figure = Figure(figsize=(7.5, 1.3 + (len(view.domains) + 1) * max(0.32, 0.2 * len(view.verifiers))))
+    figure = Figure(figsize=(7.5, 1.3 + (len(view.domains) + 1) * max(0.32, 0.2 * len(view.judging))))
     plot_gap_by_domain(view.estimates, figure.subplots())
     return figure
 
@@ -46,7 +46,7 @@ def selection_figure(data: Estimates | pd.DataFrame) -> Figure:
     figure.supxlabel("n, responses drawn for a prompt", fontsize="medium")
     figure.supylabel("accuracy after choosing", fontsize="medium")
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper left", ncols=min(3, max(len(handles), 1))
+        handles.values(), handles.keys(), loc="outside upper left", ncols=min(4, max(len(handles), 1))
     )
     return figure
 
@@ -55,9 +55,9 @@ def selection_figure(data: Estimates | pd.DataFrame) -> Figure:
 def score_figure(panels: Sequence[Panel], data: Estimates | pd.DataFrame) -> Figure:
     """`plot_score_distributions`, a row of panels for each domain and a column for each verifier."""
     view = View(data)
-    verifiers = view.verifiers or [""]
+    verifiers = view.judging or view.verifiers or [""]
     figure = Figure(figsize=(max(2.7 * len(verifiers), 4.0), 0.8 + 1.75 * len(view.domains)))
-    grid = figure.subplots(len(view.domains), len(verifiers), squeeze=False)
+    grid = figure.subplots(len(view.domains), len(verifiers), squeeze=False, sharex="col")
     for row, domain in zip(grid, view.domains, strict=True):
         for ax, verifier in zip(row, verifiers, strict=True):
             plot_score_distributions(panels, ax, verifier=verifier, domain=domain, estimates=view.estimates)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -62,10 +63,10 @@ def plot_gap_by_domain(data: Estimates | pd.DataFrame, ax: Axes) -> Axes:
     """
     view = View(data)
     domains = [*sorted(view.domains, key=lambda domain: _largest_gap(view, domain)), OVERALL]
-    step = 0.8 / max(len(view.verifiers), 1)
+    step = 0.8 / max(len(view.judging), 1)
     words = []
     for place, domain in enumerate(reversed(domains)):
-        for index, verifier in enumerate(view.verifiers):
+        for index, verifier in enumerate(view.judging):
             row = view.headline(domain, verifier)
             y = place + 0.4 - step * (index + 0.5)
             if row is not None and drawable(row):
@@ -92,16 +93,18 @@ def plot_gap_by_domain(data: Estimates | pd.DataFrame, ax: Axes) -> Axes:
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
     ax.set_xlabel("gap: accuracy after filtering − accuracy (95 % interval)")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 else f"{x:+.2f}"))
+    ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 else f"{x:+.3g}"))
     handles = [
         Line2D([], [], color=colour(index), marker=marker(index), label=_verifier_label(view, verifier))
-        for index, verifier in enumerate(view.verifiers)
+        for index, verifier in enumerate(view.judging)
     ]
     handles.append(
         Line2D(
             [], [], color=GREY, marker="o", markerfacecolor=PAPER, label="hollow: no gap shown", linewidth=1.6
         )
     )
+    handles += [Line2D([], [], linestyle="none", label=f"{label(name)}: no verdicts") for name in view.silent]
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     return ax
 
@@ -131,30 +134,29 @@ def plot_selection_curves(data: Estimates | pd.DataFrame, ax: Axes, *, domain: s
     _curve(ax, view.curve(domain, "pass@k"), "pass@n (any right)", GREY, "", (1, 1))
     _curve(ax, view.curve(domain, "accuracy", family="majority"), "majority@n", INK, "", (6, 2, 1, 2))
     words = []
-    for index, verifier in enumerate(view.verifiers):
+    for index, verifier in enumerate(view.judging):
         rows = view.curve(domain, "accuracy", verifier, family="best")
         name = f"best@n, {label(verifier)}"
-        if len(rows) == 1 and drawable(rows[0]):
-            _pool_point(ax, rows[0], name, index)
+        if view.whole_pool(verifier):
+            _pool_points(ax, rows, name, index)
         else:
             _curve(ax, rows, name, colour(index), marker(index), dashes(index))
-        if not any(drawable(row) for row in rows):
+        if not rows:
             words.append(f"{label(verifier)}: {WORDS[read(view.headline(domain, verifier))]}")
+        if absent := [str(row.n) for row in rows if not drawable(row)]:
+            words.append(f"{label(verifier)}, n = {', '.join(absent)}: {WORDS['not_estimable']}")
     base = view.get(domain, "accuracy", filter="")
     if drawable(base) and base is not None:
         ax.axhline(base.value, color=GREY, linewidth=0.8, zorder=1.5)
-    if words:
-        ax.text(
-            0.98, 0.02, "\n".join(words), transform=ax.transAxes, ha="right", va="bottom", color=GREY, fontsize="small",
-            fontstyle="italic",
-        )  # fmt: skip
+    if words:  # curves rise to the right, so that this corner is free
+        _corner(ax, 0.02, "left", "\n".join(words))
     ticks = sorted({row.n for row in view.find(domain, "pass@k") if row.n is not None}) or [1]
     ax.set_xscale("log", base=2)
     ax.set_xlim(0.9, ticks[-1] * 1.15)
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.set_title(domain_label(domain))
     return ax
 
@@ -210,11 +212,8 @@ def plot_score_distributions(
         for weight, style in ((utility, right_style()), (1.0 - utility, wrong_style())):
             if weight.sum() > 0:
                 ax.hist(scores, edges, weights=weight / weight.sum(), histtype="stepfilled", **style)
-    share = "" if tied is None else f"; {100 * tied:.0f} % of pairs tied"
-    ax.text(
-        0.98, 0.97, f"{len(levels):,} scores{share}", transform=ax.transAxes, ha="right", va="top", color=GREY,
-        fontsize="small",
-    )  # fmt: skip
+    share = "" if tied is None else f", {100 * tied:.0f} % of pairs tied"
+    _corner(ax, 0.99, "right", f"{len(levels):,} distinct{share}")
     ax.set_ylim(0, ax.get_ylim()[1] * 1.22)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(3))
@@ -238,7 +237,7 @@ def save_figure(figure: Figure, path: str | Path) -> tuple[Path, Path]:
     return png, svg
 
 
-def write_svg(figure: Figure, target: object) -> None:
+def write_svg(figure: Figure, target: Path | IO[bytes]) -> None:
     """Write a figure as SVG to a path or a binary file, with text as text and without date or random ids."""
     with mpl.rc_context({"svg.hashsalt": "gapbench", "svg.fonttype": "none"}):
         figure.savefig(target, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -250,7 +249,7 @@ def _verifier_label(view: View, verifier: str) -> str:
 
 
 def _largest_gap(view: View, domain: str) -> tuple[float, str]:
-    rows = [view.headline(domain, verifier) for verifier in view.verifiers]
+    rows = [view.headline(domain, verifier) for verifier in view.judging]
     return -max((row.value for row in rows if row is not None and drawable(row)), default=-np.inf), domain
 
 
@@ -281,18 +280,15 @@ def _curve(
     ax.plot(n, [row.value for row in rows], color=hue, marker=sign, markersize=4, linestyle=drawn, label=name)
 
 
-def _pool_point(ax: Axes, row: Estimate, name: str, index: int) -> None:
-    n = row.n or 0
-    ax.plot([n, n], [row.low, row.high], color=colour(index), linewidth=1.8, zorder=3)
-    ax.plot(
-        n,
-        row.value,
-        color=colour(index),
-        marker=marker(index),
-        linestyle="none",
-        label=f"{name} (N only)",
-        zorder=4,
-    )
+def _pool_points(ax: Axes, rows: Sequence[Estimate], name: str, index: int) -> None:
+    for row in filter(drawable, rows):
+        n, hue = row.n or 0, colour(index)
+        ax.plot([n, n], [row.low, row.high], color=hue, linewidth=1.8, zorder=3)
+        ax.plot(n, row.value, marker(index), color=hue, label=f"{name} (n = N only)", zorder=4)
+
+
+def _corner(ax: Axes, x: float, side: Literal["left", "right"], text: str) -> None:
+    ax.text(x, 0.98, text, transform=ax.transAxes, ha=side, va="top", color=GREY, fontsize="small")
 
 
 def _bars(ax: Axes, levels: Float, scores: Float, utility: Float) -> None:

@@ -49,7 +49,7 @@ def by_verifier(view: View) -> list[VerifierSummary]:
             {domain: read(view.headline(domain, verifier)) for domain in view.domains},
             view.headline(OVERALL, verifier),
         )
-        for verifier in view.verifiers
+        for verifier in view.judging
     ]
 
 
@@ -59,7 +59,7 @@ def lead(view: View) -> str:
     total = len(view.domains)
     shown = [domain for domain in view.domains if any(s.readings[domain] == "gap" for s in summaries)]
     if not summaries:
-        return f"{plural(total, 'domain')} measured; no verifier, so no gap."
+        return f"{plural(total, 'domain')} measured; no verifier gave a verdict, so there is no gap to show."
     using = "the verifier" if len(summaries) == 1 else f"at least one of {len(summaries)} verifiers"
     verb = "shows" if len(shown) == 1 else "show"
     where = f": {view.names(shown)}" if shown else ""
@@ -71,13 +71,15 @@ def lead(view: View) -> str:
 
 def details(view: View) -> list[str]:
     """One paragraph a verifier: overall movement, then every domain under what its interval says."""
-    return [_detail(view, summary) for summary in by_verifier(view)]
+    silent = [one_line(verifier, 40) for verifier in view.silent]
+    left_out = [
+        f"{name}: no reply could be read as a verdict; it is left out, not scored." for name in silent
+    ]
+    return [_detail(view, summary) for summary in by_verifier(view)] + left_out
 
 
 def _detail(view: View, summary: VerifierSummary) -> str:
     name = one_line(summary.verifier, 40)
-    if set(summary.readings.values()) == {"no_verdicts"}:
-        return f"{name}: no reply could be read as a verdict in any domain, so it is left out, not scored."
     parts = [f"{name}, {summary.label}: {_overall(view, summary)}"]
     for reading in WORDS:
         if names := summary.domains(reading):
@@ -120,7 +122,7 @@ def how_sure(view: View) -> list[str]:
 def control_reading(view: View) -> list[str]:
     """Whether the permuted-score control is quiet, a sentence a verifier."""
     sentences = []
-    for verifier in view.verifiers:
+    for verifier in view.judging:
         rows = [view.headline(domain, verifier, "gap_permuted") for domain in view.domains]
         found = Counter(read(row) for row in rows if row is not None)
         drawn = sum(found[word] for word in ("gap", "worse", "none"))

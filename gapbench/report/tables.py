@@ -17,13 +17,14 @@ from gapbench.report.summary import control_reading, counts_note, interval_note,
 from gapbench.report.text import interval, number, one_line
 from gapbench.report.view import OVERALL, WORDS, Reading, View, as_estimates, drawable, models_of, read
 
-WIDE = 132  # columns from which every number has its interval beside it
+WIDE = 150  # columns from which every number has its interval beside it
 STYLES: dict[Reading, str] = {
     "gap": "bold green",
     "worse": "bold red",
     "not_estimable": "yellow",
     "no_verdicts": "yellow",
 }
+CONTROL_WORDS: dict[Reading, str] = {"none": "zero, good", "gap": "NOT ZERO", "worse": "NOT ZERO"}
 # The estimator's flags that qualify a number which is still shown.
 NOTES = {
     "descriptive": "fewer than 20 prompts: describes these prompts, claims nothing beyond them",
@@ -60,78 +61,71 @@ def print_table(estimates: Estimates | pd.DataFrame, console: Console) -> None:
 
 def _table(view: View, *, wide: bool) -> Table:
     table = Table(
-        title=Text(f"{one_line(view.model)}: what could be gained by choosing among its own answers"),
+        title=Text(f"{one_line(view.model)}: what choosing among its own answers gains"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        show_edge=False,
         collapse_padding=True,
         title_style="bold",
     )
-    table.add_column("domain / verifier", min_width=12, overflow="fold")
-    table.add_column("accuracy", no_wrap=True)
-    table.add_column("gap [95 %]", no_wrap=True)
-    table.add_column("reads as", min_width=8)
-    for name in ("relative gap", "AUC within", "oracle share"):
-        table.add_column(name, no_wrap=wide)
+    table.add_column("domain / verifier", min_width=15, max_width=24 if wide else 15, no_wrap=True)
+    table.add_column("accuracy", min_width=9, no_wrap=wide)
+    table.add_column("gap [95 %]", min_width=19, no_wrap=True)
+    if wide:
+        table.add_column("reads as", min_width=14)
+    table.add_column("relative gap" if wide else "relative", min_width=9, no_wrap=wide)
+    table.add_column("AUC within" if wide else "AUC", min_width=4, no_wrap=wide)
+    table.add_column("oracle share" if wide else "oracle", min_width=9, no_wrap=wide)
     for domain in [*view.domains, OVERALL]:
         base = view.get(domain, "accuracy", filter="")
         name = "all domains" if domain == OVERALL else one_line(domain, 40)
-        table.add_row(Text(name, style="bold"), _cell(base, wide, split=not wide), "", "", "", "", "")
-        for verifier in view.verifiers:
+        table.add_row(Text(name, style="bold"), _cell(base, wide))
+        for verifier in view.judging:
             table.add_row(*_verifier_cells(view, domain, verifier, wide))
-        if domain == OVERALL:
-            for verifier in view.verifiers:
-                control = view.headline(OVERALL, verifier, "gap_permuted")
-                if control is not None and control.quantity == "gap_permuted":
-                    table.add_row(
-                        Text(f"  {one_line(verifier, 40)}, scores shuffled", style="dim"),
-                        "",
-                        _cell(control, True, split=not wide, signed=True),
-                        _control_word(control),
-                        "",
-                        "",
-                        "",
-                    )
         table.add_section()
+    for verifier in view.judging:
+        control = view.headline(OVERALL, verifier, "gap_permuted")
+        if control is not None and control.quantity == "gap_permuted":
+            cells = _gap_cells(control, CONTROL_WORDS.get(read(control), WORDS[read(control)]), wide)
+            table.add_row(Text(f"{one_line(verifier, 40)} shuffled"), "", *cells)
     return table
 
 
 def _verifier_cells(view: View, domain: str, verifier: str, wide: bool) -> list[Text]:
     gap = view.headline(domain, verifier)
-    reading = read(gap)
-    n = view.headline_n(verifier)
     marks = "*" if gap is not None and set(gap.flags) & set(NOTES) else ""
-    name = f"  {one_line(verifier, 40)}" + (f" @{n}" if n is not None else "")
-    others = [
-        _cell(view.headline(domain, verifier, "relative_gap"), wide, signed=True),
-        _cell(view.get(domain, "auc_within", verifier), wide),
-        _cell(view.headline(domain, verifier, "oracle_share"), wide, signed=True),
-    ]
     return [
-        Text(name),
+        Text(f" {one_line(verifier, 40)} @{view.headline_n(verifier)}"),
         _cell(view.headline(domain, verifier, "accuracy"), wide),
-        _cell(gap, True, split=not wide, signed=True),
-        Text(WORDS[reading] + marks, style=STYLES.get(reading, "")),
-        *others,
+        *_gap_cells(gap, WORDS[read(gap)] + marks, wide),
+        _cell(view.headline(domain, verifier, "relative_gap"), wide, signed=True),
+        _cell(view.get(domain, "auc_within", verifier), wide, digits=2),
+        _cell(view.headline(domain, verifier, "oracle_share"), wide, signed=True, digits=2),
     ]
 
 
-def _cell(row: Estimate | None, with_interval: bool, *, split: bool = False, signed: bool = False) -> Text:
+def _gap_cells(row: Estimate | None, word: str, wide: bool) -> list[Text]:
+    """The gap and what it reads as; in one cell where there is no room for two."""
+    styled = Text(word, style=STYLES.get(read(row), ""))
+    if wide:
+        return [_cell(row, True, signed=True), styled]
+    if row is None or not drawable(row):
+        return [styled]
+    ends = interval(row.low, row.high, signed=True)
+    return [Text.assemble(f"{number(row.value, signed=True)} ", styled, f"\n{ends}")]
+
+
+def _cell(row: Estimate | None, with_interval: bool, *, signed: bool = False, digits: int = 3) -> Text:
     """A number, with its interval where there is room for it; empty where the row has none to show."""
     if row is None or "no_verdicts" in row.flags:
         return Text("-")
     if not drawable(row):
         return Text("not estimable", style="yellow")
-    text = number(row.value, signed=signed)
+    text = number(row.value, signed=signed, digits=digits)
     if with_interval:
-        text += ("\n" if split else " ") + interval(row.low, row.high, signed=signed)
+        text += " " + interval(row.low, row.high, signed=signed, digits=digits)
     return Text(text)
-
-
-def _control_word(row: Estimate) -> Text:
-    reading = read(row)
-    words = {"none": "control: zero, as it must be", "gap": "control NOT zero", "worse": "control NOT zero"}
-    return Text(words.get(reading, WORDS[reading]))
 
 
 def _notes(view: View) -> list[str]:
@@ -140,8 +134,13 @@ def _notes(view: View) -> list[str]:
         "gap = accuracy of the best of n by the verifier's score - accuracy; m = verdicts behind a score; relative gap = "
         "gap/(1 - accuracy); AUC within = how often a right answer outscores a wrong one to the same prompt (.5 is chance); "
         "oracle share = gap / gap of a perfect verifier. "
-        "'no gap shown': the interval includes 0; that is not proof of none."
+        "'no gap shown': the interval includes 0; that is not proof of none. 'worse': all of it lies below 0. "
+        "shuffled: the same with scores permuted within prompts, which must read zero."
     )
+    lines += [
+        f"{one_line(verifier, 40)}: no reply could be read as a verdict; it is left out, not scored."
+        for verifier in view.silent
+    ]
     lines += [
         f"{one_line(verifier, 40)} sees all N responses, so it is measured at n = N only."
         for verifier in view.verifiers

@@ -66,17 +66,17 @@ def _sign(match: re.Match[str]) -> str:
     return character
 
 
-def number(value: float, *, signed: bool = False) -> str:
-    """Three decimals; a dash where there is no number."""
+def number(value: float, *, signed: bool = False, digits: int = 3) -> str:
+    """A fixed number of decimals; a dash where there is no number."""
     if not math.isfinite(value):
         return "-"
-    rounded = round(value, 3) + 0.0
-    return f"{rounded:+.3f}" if signed else f"{rounded:.3f}"
+    rounded = round(value, digits) + 0.0  # no negative zero
+    return f"{rounded:{'+' if signed else ''}.{digits}f}"
 
 
-def interval(low: float, high: float, *, signed: bool = False) -> str:
+def interval(low: float, high: float, *, signed: bool = False, digits: int = 3) -> str:
     """`[low, high]`."""
-    return f"[{number(low, signed=signed)}, {number(high, signed=signed)}]"
+    return f"[{number(low, signed=signed, digits=digits)}, {number(high, signed=signed, digits=digits)}]"
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:

@@ -22,7 +22,7 @@ Reading = Literal["gap", "worse", "none", "descriptive", "not_estimable", "no_ve
 
 WORDS: dict[Reading, str] = {
     "gap": "gap",
-    "worse": "worse than no filter",
+    "worse": "worse",
     "none": "no gap shown",
     "descriptive": "descriptive only",
     "not_estimable": "not estimable",
@@ -105,6 +105,8 @@ class View:
         Names in order of appearance, without the overall rows.
     verifiers
         Names in order of appearance.
+    judging, silent
+        The verifiers that have a verdict somewhere, and the others, which are named and not scored.
     responses
         N, the largest n of pass@k; 0 where there is none.
 
@@ -125,6 +127,10 @@ class View:
         self.estimates = estimates.where(target=self.target)
         self.domains = list(dict.fromkeys(row.domain for row in self.estimates if row.domain != OVERALL))
         self.verifiers = list(dict.fromkeys(row.verifier for row in self.estimates if row.verifier))
+        self.judging = [
+            v for v in self.verifiers if any(row.n is not None for row in self.estimates.where(verifier=v))
+        ]
+        self.silent = [verifier for verifier in self.verifiers if verifier not in self.judging]
         self._index: dict[tuple[str, str, str, str], list[Estimate]] = {}
         for row in self.estimates:
             self._index.setdefault((row.domain, row.task, row.verifier, row.quantity), []).append(row)
@@ -211,9 +217,9 @@ class View:
         return f"gap[{', '.join(parts + ['pool=N'] * self.whole_pool(verifier))}]"
 
     def headlines(self) -> Iterator[tuple[str, str, Estimate | None]]:
-        """(domain, verifier, headline gap) for every domain and verifier."""
+        """(domain, verifier, headline gap) for every domain and judging verifier."""
         for domain in self.domains:
-            for verifier in self.verifiers:
+            for verifier in self.judging:
                 yield domain, verifier, self.headline(domain, verifier)
 
     def names(self, domains: list[str]) -> str:

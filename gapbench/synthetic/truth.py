@@ -1,217 +1,26 @@
-"""Synthetic responses and verdicts whose true quantities are known, to check estimators against.
-
-The model (measurement.md, section 7). A prompt is answered rightly with probability p, where
-p ~ (1 - pi0 - pi1) Beta(a, b) + pi0 delta_0 + pi1 delta_1. A response with utility u in {0, 1} has the latent score
-s = mu + sd_b z + rho probit(clip(p, .01, .99)) + (d + sd_d z') u + sd_w e, with z, z' of the prompt, e of the
-response, all standard normal; with probability h a wrong response is a hack, and s gains 8. M verdicts on it say yes
-with probability logistic(s) each. Right responses agree; wrong ones spread over a few answers.
-
-`draw` makes arrays, `truth` gives the number that an estimate of them should be:
-
->>> data = draw(SCENARIOS["mid"], prompts=200, responses=32, seed=0)
->>> data.panel().scores["binary"].values.shape
-(200, 32, 8)
->>> round(truth(SCENARIOS["mid"], "accuracy", "best@8", m=8), 3)
-0.573
-"""
+"""The true value of every quantity of a scenario, by quadrature."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
-from scipy.special import betainc, betaincinv, expit, gammaln, log_expit, logit, ndtr, ndtri
+from scipy.special import betainc, betaincinv, expit, gammaln, log_expit, logit, ndtr
 from scipy.stats import binom, poisson
 
 from gapbench.errors import UserError
-from gapbench.panel import Bool, Float, Int, Panel, Scores
+from gapbench.panel import Float
+from gapbench.synthetic.scenario import CLIP, HACK, WRONG_SHARES, Prompts, Scenario, prompts_from
 
-HACK = 8.0
-CLIP = 0.01
-WRONG_SHARES: Float = 1 / np.arange(1, 6) / (1 / np.arange(1, 6)).sum()
-"""How a prompt's wrong responses spread over its wrong answers, the most tempting first."""
-
-NORMAL_NODES = 14  # of each of z and z'
+NORMAL_NODES = 12  # of each of z and z'
 NOISE_NODES = 64  # of e
-BETA_NODES = (16, 40, 16)  # of p in [0, .01], [.01, .99] and [.99, 1], between which s has kinks
+BETA_NODES = (24, 40, 24)  # of p in [0, .01], [.01, .99] and [.99, 1], between which s has kinks
 BINS_PER_SD = 20  # bins of a continuous score in one sd_w
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """Parameters of the model; the defaults are the mid scenario. `M` is the number of verdicts on a response.
-
-    Raises
-    ------
-    UserError
-        If a parameter is outside its range.
-    """
-
-    a: float = 0.6
-    b: float = 0.8
-    pi0: float = 0.1
-    pi1: float = 0.0
-    mu: float = -0.8
-    sd_b: float = 0.7
-    rho: float = 0.3
-    d: float = 1.6
-    sd_d: float = 0.7
-    sd_w: float = 1.0
-    h: float = 0.0
-    M: int = 8
-
-    def __post_init__(self) -> None:
-        wanted = {
-            "a, b and sd_w above 0": min(self.a, self.b, self.sd_w) > 0,
-            "sd_b and sd_d at least 0": min(self.sd_b, self.sd_d) >= 0,
-            "pi0, pi1, pi0 + pi1 and h in [0, 1]": min(self.pi0, self.pi1, self.h) >= 0
-            and max(self.pi0 + self.pi1, self.h) <= 1,
-            "M a whole number above 0": self.M >= 1 and self.M == int(self.M),
-        }
-        for rule, kept in wanted.items():
-            if not kept:
-                raise UserError(f"a scenario needs {rule}, not {self}")
-
-
-_MID = Scenario()
-SCENARIOS: dict[str, Scenario] = {
-    "mid": _MID,
-    "null": replace(_MID, d=0.0, sd_d=0.0),
-    "high_accuracy": replace(_MID, a=2.35, b=0.15, pi0=0.0, pi1=0.5),
-    "low_accuracy": replace(_MID, a=0.4, b=7.6, pi0=0.6),
-    "hacked": replace(_MID, h=0.01),
-}
-"""`null` has no signal; accuracies are .386 (`mid`, `null`, `hacked`), .97 and .02; 1 % of wrong responses hack."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prompts:
-    """What is the prompts' own, each [prompt].
-
-    Attributes
-    ----------
-    p
-        Probability of a right response.
-    level
-        Latent score of a wrong response, without its noise.
-    shift
-        What being right adds to it.
-    weight
-        Share of the prompt in means over prompts.
-    """
-
-    p: Float
-    level: Float
-    shift: Float
-    weight: Float
-
-
-def prompts_from(scenario: Scenario, p: Float, z: Float, shift_z: Float, weight: Float) -> Prompts:
-    """Prompts with these p and standard normal effects z and z', each [prompt]."""
-    level = scenario.mu + scenario.sd_b * z + scenario.rho * ndtri(np.clip(p, CLIP, 1 - CLIP))
-    return Prompts(p, level, scenario.d + scenario.sd_d * shift_z, weight)
-
-
-def quantile_p(scenario: Scenario, uniform: Float) -> Float:
-    """The p below which a share `uniform` of the prompts lies; the mixture's inverse cdf."""
-    spread = 1 - scenario.pi0 - scenario.pi1
-    inner = (uniform - scenario.pi0) / spread if spread > 0 else np.zeros_like(uniform)
-    p: Float = betaincinv(scenario.a, scenario.b, np.clip(inner, 0.0, 1.0))
-    return np.where(uniform < scenario.pi0, 0.0, np.where(uniform >= 1 - scenario.pi1, 1.0, p))
-
-
-@dataclass(frozen=True, eq=False)
-class Draw:
-    """Responses and verdicts drawn from a scenario.
-
-    Attributes
-    ----------
-    prompts
-        The latent values of the prompts; with them `truth` is that of the `benchmark` target.
-    utility
-        0 or 1 [prompt, response].
-    hacked
-        Whether a response is a hack [prompt, response].
-    latent
-        The latent score s [prompt, response].
-    counts
-        How many of the M verdicts are yes [prompt, response].
-    answers
-        Answer codes [prompt, response]: 0 is right, 1 and up are wrong.
-    """
-
-    scenario: Scenario
-    seed: int
-    prompts: Prompts
-    utility: Float
-    hacked: Bool
-    latent: Float
-    counts: Int
-    answers: Int
-
-    @property
-    def verdicts(self) -> Int:
-        """The verdicts one by one, 0 or 1 [prompt, response, replicate]: the counts in random order."""
-        rng = np.random.default_rng([self.seed, 1])
-        total = self.scenario.M
-        verdicts = np.empty((*self.counts.shape, total), dtype=np.int64)
-        left = self.counts.copy()
-        for replicate in range(total):
-            verdicts[..., replicate] = rng.random(left.shape) * (total - replicate) < left
-            left -= verdicts[..., replicate]
-        return verdicts
-
-    def panel(self) -> Panel:
-        """The data as the estimators take it.
-
-        Verifier `binary` holds the M yes/no verdicts, `probability` their chance logistic(s) itself (m infinite).
-        """
-        count = len(self.utility)
-        return Panel(
-            task="synthetic",
-            domain="synthetic",
-            prompt_ids=tuple(f"p{i}" for i in range(count)),
-            clusters=np.arange(count),
-            utility=self.utility,
-            censored=np.zeros(self.utility.shape, dtype=bool),
-            answers=self.answers,
-            scores={
-                "binary": Scores(self.verdicts.astype(float)),
-                "probability": Scores(expit(self.latent)[..., None]),
-            },
-        )
-
-
-def draw(scenario: Scenario, prompts: int, responses: int, seed: int) -> Draw:
-    """Draw a data set.
-
-    Parameters
-    ----------
-    scenario
-        The model.
-    prompts, responses
-        P and N.
-    seed
-        Any whole number from 0; equal seeds draw equal data.
-    """
-    rng = np.random.default_rng(seed)
-    p = quantile_p(scenario, rng.random(prompts))
-    weight = np.full(prompts, 1 / prompts)
-    own = prompts_from(scenario, p, rng.standard_normal(prompts), rng.standard_normal(prompts), weight)
-    shape = prompts, responses
-    utility = (rng.random(shape) < p[:, None]).astype(float)
-    hacked = (rng.random(shape) < scenario.h) & (utility == 0)
-    latent = own.level[:, None] + own.shift[:, None] * utility + HACK * hacked
-    latent += scenario.sd_w * rng.standard_normal(shape)
-    counts = rng.binomial(scenario.M, expit(latent))
-    wrong = 1 + rng.choice(len(WRONG_SHARES), size=shape, p=WRONG_SHARES)
-    return Draw(
-        scenario, seed, own, utility, hacked, latent, counts, np.where(utility == 1, 0, wrong).astype(np.int64)
-    )
+NEGLIGIBLE = 1e-10  # weight of a node that is left out
 
 
 def truth(
@@ -227,8 +36,8 @@ def truth(
     """The true value of a quantity, under the names that estimates have.
 
     Deterministic. Means over prompts are Gauss quadratures over p, z and z', those over e Gauss-Hermite (exact bin
-    masses where m is infinite); doubling every number of nodes moves no quantity of the named scenarios by more than
-    2e-5, so that no Monte Carlo error need be allowed for.
+    masses where m is infinite). Doubling any number of nodes moves no quantity of the named scenarios by more than
+    1e-4, so that no Monte Carlo error need be allowed for.
 
     Parameters
     ----------
@@ -252,14 +61,21 @@ def truth(
     UserError
         If the quantity or filter is not known, or they do not go together.
 
-    References
-    ----------
+    Notes
+    -----
     measurement.md, section 7: with f = p q1 + (1 - p) q0 over k = 0..m, F its cdf and a_k = p q1/f,
     best@n = sum_k (F_k^n - F_{k-1}^n) a_k.
     """
     m = scenario.M if m is None else m
     judged = _population(scenario, m) if prompts is None else _judge(scenario, prompts, m)
     return judged.value(quantity, filter, n, threshold)
+
+
+_RATES = ("tpr", "fpr", "youden", "precision", "precision_ceiling", "verifier_gain")
+_GOES_WITH: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_RATES, ("threshold",)),
+    **dict.fromkeys(("gap_pooled", "prompt_mix"), ("threshold", "soft")),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,8 +93,10 @@ class _Judged:
         return float(self.prompts.weight @ values)
 
     def value(self, quantity: str, label: str, n: int | None, threshold: float) -> float:
+        if (wanted := _GOES_WITH.get(quantity)) and label not in wanted:
+            raise UserError(f"quantity '{quantity}' goes with filter {' or '.join(wanted)}, not '{label}'")
         p = self.prompts.p
-        w1, w0 = self.weights("threshold" if label != "soft" else label, threshold)
+        w1, w0 = self.weights("soft" if label == "soft" else "threshold", threshold)
         accept_right, accept_wrong = self.mean(p * w1), self.mean((1 - p) * w0)
         accept, accuracy = accept_right + accept_wrong, self.mean(p)
 
@@ -286,10 +104,9 @@ class _Judged:
             return self.selected(label, threshold) - p
 
         def oracle() -> Float:
-            found = re.fullmatch(r"best@(\d+)", label)
-            if not found:
-                raise UserError(f"'{quantity}' goes with filter best@n, not '{label}'")
-            return 1 - (1 - p) ** int(found[1])
+            if not (found := re.fullmatch(r"best@(\d+)", label)):
+                raise UserError(f"quantity '{quantity}' goes with filter best@n, not '{label}'")
+            return np.asarray(1 - (1 - p) ** int(found[1]))
 
         def solvable(values: Float) -> float:
             open_ = p < 1
@@ -333,11 +150,14 @@ class _Judged:
         if found := re.fullmatch(r"majority@(\d+)", label):
             return _majority(p, int(found[1]))
         if found := re.fullmatch(r"best@(\d+)", label):
-            return self.ranked(lambda below: below ** int(found[1]))
+            size = int(found[1])
+            return self.ranked(lambda below: below**size)
         if found := re.fullmatch(r"top (\d+) of (\d+)", label):
             k, size = int(found[1]), int(found[2])
             # The r-th highest of n uniforms is Beta(n - r + 1, r).
-            return self.ranked(lambda below: sum(betainc(size - r + 1, r, below) for r in range(1, k + 1)) / k)
+            return self.ranked(
+                lambda below: sum(betainc(size - r + 1, r, below) for r in range(1, k + 1)) / k
+            )
         if found := re.fullmatch(r"top (0?\.\d+|1)", label):
             q = float(found[1])
             return self.ranked(lambda below: np.maximum(0.0, below - (1 - q)) / q)
@@ -347,11 +167,17 @@ class _Judged:
 
     def ranked(self, weight_below: Callable[[Float], Float]) -> Float:
         """Expected utility where a share `weight_below(F)` of the weight is on scores whose cdf is F or less."""
+        cdf, right = self._ladder
+        weight = np.diff(weight_below(cdf), axis=1, prepend=0.0)
+        return np.asarray(np.einsum("ik,ik->i", weight, right))
+
+    @cached_property
+    def _ladder(self) -> tuple[Float, Float]:
+        """F_k and a_k of section 7, [prompt, k]."""
         p = self.prompts.p[:, None]
         density = p * self.q1 + (1 - p) * self.q0
         right = np.divide(p * self.q1, density, out=np.zeros_like(density), where=density > 0)
-        weight = np.diff(weight_below(np.minimum(np.cumsum(density, axis=1), 1.0)), axis=1, prepend=0.0)
-        return np.asarray((weight * right).sum(axis=1))
+        return np.minimum(np.cumsum(density, axis=1), 1.0), right
 
     def weights(self, label: str, threshold: float) -> tuple[Float, Float]:
         """Mean weight of a right and of a wrong response [prompt]: chance to pass, or mean score."""
@@ -407,8 +233,9 @@ def quadrature(scenario: Scenario) -> Prompts:
     z, z_weight = _hermite(NORMAL_NODES)
     grid = [axis.ravel() for axis in np.meshgrid(np.concatenate(p), z, z, indexing="ij")]
     weights = np.einsum("i,j,k->ijk", np.concatenate(weight), z_weight, z_weight).ravel()
-    kept = weights > 0
-    return prompts_from(scenario, *(axis[kept] for axis in grid), weights[kept])
+    kept = weights > NEGLIGIBLE
+    all_p, all_z, shift_z = (axis[kept] for axis in grid)
+    return prompts_from(scenario, all_p, all_z, shift_z, weights[kept] / weights[kept].sum())
 
 
 def _hermite(nodes: int) -> tuple[Float, Float]:
@@ -417,9 +244,7 @@ def _hermite(nodes: int) -> tuple[Float, Float]:
     return x, w / w.sum()
 
 
-def _mixed(
-    scenario: Scenario, prompts: Prompts, of_level: Callable[[Float], Float]
-) -> tuple[Float, Float]:
+def _mixed(scenario: Scenario, prompts: Prompts, of_level: Callable[[Float], Float]) -> tuple[Float, Float]:
     """A function of the level, for right responses and for wrong ones with their share of hacks."""
 
     def apply(levels: Float) -> Float:
@@ -437,7 +262,10 @@ def _judge(scenario: Scenario, prompts: Prompts, m: float) -> _Judged:
     if math.isinf(m):
         width = scenario.sd_w / BINS_PER_SD
         levels = np.concatenate([prompts.level, prompts.level + prompts.shift])
-        low, high = levels.min() - 8 * scenario.sd_w, levels.max() + 8 * scenario.sd_w + HACK * (scenario.h > 0)
+        low, high = (
+            levels.min() - 8 * scenario.sd_w,
+            levels.max() + 8 * scenario.sd_w + HACK * (scenario.h > 0),
+        )
         edges = np.arange(low, high + width, width)
         score = expit(edges[:-1] + width / 2)
 
