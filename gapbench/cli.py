@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,15 +146,17 @@ def ls(
     what: Annotated[str, typer.Argument(help="suites, tasks, verifiers, engines or models.")],
 ) -> None:
     """List what there is."""
-    from gapbench.models import list_models
+    from gapbench.models import EMBEDDED
     from gapbench.tasks import list_suites, list_tasks
 
-    listings: dict[str, Any] = {
-        "suites": list_suites,
-        "tasks": list_tasks,
-        "verifiers": lambda: [(name, f"{verifiers.get(name).cost}") for name in verifiers.names()],
-        "engines": lambda: [(name, "") for name in engines.names()],
-        "models": list_models,
+    listings: dict[str, Callable[[], list[tuple[str, str]]]] = {
+        "suites": lambda: [(suite.name, suite.title) for suite in list_suites()],
+        "tasks": lambda: [
+            (f"{suite}/{task.name}", f"{task.domain}: {task.title}") for suite, task in list_tasks()
+        ],
+        "verifiers": lambda: [(name, verifiers.get(name).cost) for name in verifiers.names()],
+        "engines": lambda: [(name, _first_line(name)) for name in engines.names()],
+        "models": lambda: [(alias, f"{model.id}; {model.licence}") for alias, model in EMBEDDED.items()],
     }
     if what not in listings:
         raise UserError(f"nothing called '{what}' to list; there are: {', '.join(listings)}")
@@ -163,16 +166,20 @@ def ls(
         print(f"{name:<{width}}  {text}".rstrip())
 
 
+def _first_line(engine: str) -> str:
+    try:
+        return (engines.get(engine).__doc__ or "").strip().partition("\n")[0]
+    except UserError as missing:
+        return f"not installed: {missing}"
+
+
 def _finish(run: Run, as_json: bool) -> None:
-    from gapbench.report import publish
+    from gapbench.report.publish import publish
     from gapbench.report.tables import print_table
 
-    panels = run.panels()
-    estimates = run.estimate(panels)
-    document = {"run": run.describe(), "estimates": estimates.to_json()}
-    publish(run, panels, estimates)
+    estimates = publish(run)
     if as_json:
-        print(json.dumps(document, allow_nan=False))
+        print(json.dumps({"run": run.describe(), "estimates": estimates.to_json()}, allow_nan=False))
     else:
         print_table(estimates, Console())
     Console(stderr=True, soft_wrap=True).print(f"report  {run.store.path / 'report.html'}", highlight=False)

@@ -7,7 +7,7 @@ is missing, so that everything under `estimate` sees arrays and never rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,9 @@ Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 
+Scale = Literal["probability", "logprob"]
+
+
 @dataclass(frozen=True)
 class Scores:
     """One verifier's verdicts on a task.
@@ -37,9 +40,14 @@ class Scores:
     """
 
     values: Float
-    scale: Literal["probability", "logprob"] = "probability"
+    scale: Scale = "probability"
     threshold: float | None = 0.5
     whole_pool: bool = False
+
+    @property
+    def replicates(self) -> int:
+        """Number of verdicts M that a response may have."""
+        return self.values.shape[2]
 
     @property
     def mean(self) -> Float:
@@ -48,6 +56,60 @@ class Scores:
         count = valid.sum(axis=2)
         total = np.where(valid, self.values, 0.0).sum(axis=2)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    @property
+    def counts(self) -> VerdictCounts | None:
+        """The same verdicts as counts where all are 0 or 1, else None."""
+        valid = ~np.isnan(self.values)
+        yes = self.values == 1
+        if not (yes | (self.values == 0) | ~valid).all():
+            return None
+        return VerdictCounts(yes.sum(axis=2), valid.sum(axis=2), self.replicates, self.threshold)
+
+    def taken(self, responses: Int) -> Scores:
+        """The verdicts on some of the responses [prompt, position]."""
+        return replace(self, values=np.take_along_axis(self.values, responses[:, :, None], axis=1))
+
+
+@dataclass(frozen=True)
+class VerdictCounts:
+    """One verifier's yes/no verdicts on a task as counts: 2 bytes a response in place of 8 a verdict.
+
+    Attributes
+    ----------
+    yes, valid
+        How many of a response's verdicts say yes, and how many it has [prompt, response], of any integer type.
+    replicates
+        Number of verdicts M that a response may have.
+    threshold
+        Share of yes from which a response passes.
+    """
+
+    yes: Int
+    valid: Int
+    replicates: int
+    threshold: float | None = 0.5
+    scale: Scale = field(default="probability", init=False)
+    whole_pool: bool = field(default=False, init=False)
+
+    @property
+    def mean(self) -> Float:
+        """Share of yes among the valid verdicts [prompt, response]; NaN where there is none."""
+        share = np.full(self.yes.shape, np.nan)
+        return np.divide(self.yes, self.valid, out=share, where=self.valid > 0, dtype=float)
+
+    @property
+    def counts(self) -> VerdictCounts:
+        """Itself."""
+        return self
+
+    def taken(self, responses: Int) -> VerdictCounts:
+        """The verdicts on some of the responses [prompt, position]."""
+        return replace(
+            self,
+            yes=np.take_along_axis(self.yes, responses, axis=1),
+            valid=np.take_along_axis(self.valid, responses, axis=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +138,7 @@ class Panel:
     utility: Float
     censored: Bool
     answers: Int
-    scores: dict[str, Scores] = field(default_factory=dict)
+    scores: Mapping[str, Scores | VerdictCounts] = field(default_factory=dict)
 
 
 def build_panels(store: RunStore, verifiers: Sequence[Verifier]) -> list[Panel]:
@@ -142,7 +204,7 @@ def _panel(
     censored[p, r] = ((rows["finish_reason"] == "length") | rows["utility"].isna()).to_numpy()
     answers = np.full(shape, -1, dtype=np.int64)
     answers[p, r] = pd.factorize(rows["cluster"])[0]
-    scores = {}
+    scores: dict[str, Scores | VerdictCounts] = {}
     for verifier in verifiers:
         if isinstance(verifier, PoolVerifier):
             values = _pool_scores(verifier, prompts, rows, shape)

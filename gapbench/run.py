@@ -131,13 +131,13 @@ class Run:
 
     def sampling(self) -> dict[str, Sampling]:
         """How each task's tokens are drawn."""
-        override = {} if self.config.temperature is None else {"temperature": self.config.temperature}
-        return {
-            name: replace(
-                Sampling(**{**task["sampling"], "stop": tuple(task["sampling"]["stop"])}), **override
-            )
+        drawn = {
+            name: Sampling(**{**task["sampling"], "stop": tuple(task["sampling"]["stop"])})
             for name, task in self._tasks.items()
         }
+        if self.config.temperature is None:
+            return drawn
+        return {name: replace(own, temperature=self.config.temperature) for name, own in drawn.items()}
 
     def verifiers(self) -> list[Verifier]:
         """The run's verifiers."""

@@ -159,9 +159,9 @@ def test_what_a_reply_counts_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     suite = tmp_path / "one.yaml"
     (tmp_path / "rows.jsonl").write_text('{"q": "1 + 1?", "a": "2"}\n')
     suite.write_text(
-        "name: one\ndescription: one prompt\ntasks:\n  - name: sum\n    domain: arithmetic\n    title: one sum\n"
-        "    source: {kind: file, path: rows.jsonl}\n    question: '{q}'\n    reference: '{a}'\n"
-        "    grader: numeric\n    card: {source: here, licence: CC0-1.0, answer_space: integers, chance: 0.0}\n"
+        "name: one\ntitle: one prompt\ntasks:\n  - name: sum\n    domain: arithmetic\n    title: one sum\n"
+        "    source: {file: rows.jsonl}\n    question: '{q}'\n    reference: a\n    calibrate: 0\n    grader: numeric\n"
+        "    card: {source: here, licence: CC0-1.0, answer_space: integers, chance: 0.0, limits: none}\n"
     )
     Scripted.replies = [
         ("2", "stop"), ("3", "stop"), ("", "stop"), ("hm", "stop"), ("2", "length"), ("", "error:out of memory"),

@@ -132,3 +132,38 @@ def synthetic_panels(seed: int = 0) -> list[Panel]:
             Panel(f"{domain}-task", domain, ids, np.arange(PROMPTS), utility, censored, answers, scores)
         )
     return panels
+
+
+MANIFEST: dict[str, Any] = {
+    "gapbench": "0.0.1",
+    "created": "2030-01-01T00:00:00+00:00",
+    "suite": {"name": "synthetic", "digest": "0" * 16},
+    "config": {"model": "synthetic-model", "n": N, "temperature": None},
+    "tasks": {f"{domain}-task": {"sampling": {"temperature": 0.7}} for domain in DOMAINS},
+    "sessions": [
+        {"stage": "sample", "started": "t", "rows": 4000, "requests": 4000, "tokens": 52000, "seconds": 300.5,
+         "statuses": {"stop": 3990, "length": 10}},
+        {"stage": "sample", "started": "t"},
+        {"stage": "verify", "started": "t", "rows": 4600, "requests": 2100, "tokens": 2100, "seconds": 120.0,
+         "statuses": {"scored": 4500, "unparsed": 100}},
+    ],
+}  # fmt: skip
+
+HOSTILE = (
+    '<script>alert("x")</script><img src=x onerror=alert(1)>"><svg onload=alert(2)>\n'
+    "\x1b[31mred\x1b[0m \x07bell \u202eevil\u202c \u200bzero \x9b31m \ud800\n"
+    "{{ 7 * 7 }} {% raw %} </pre></article></body> <!-- ]]> https://evil.example/x.js\n" + "A" * 1_000_000
+)
+
+
+def synthetic_examples() -> list[dict[str, Any]]:
+    plain = {
+        "domain": "arithmetic", "task": "arithmetic-task", "prompt_id": "p0", "response": 3,
+        "why": "wrong, scored highest by yesno", "question": "What is 2 + 3?", "reference": ["5"], "text": "6",
+        "answer": "6", "utility": 0.0, "status": "scored", "verdicts": {"yesno": 0.91, "mute": None},
+    }  # fmt: skip
+    hostile = {name: HOSTILE for name in ("question", "text", "answer", "why", "prompt_id", "status")}
+    return [
+        plain,
+        {**plain, **hostile, "reference": [HOSTILE], "verdicts": {HOSTILE: 0.5}, "domain": HOSTILE},
+    ]

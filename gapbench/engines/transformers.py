@@ -57,6 +57,8 @@ class TransformersEngine(Engine):
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._max_rows = max_rows
         resolved = resolve(model)
+        if resolved.embedded:
+            transformers.utils.logging.disable_progress_bar()  # a bar for half a second, on the user's terminal
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(resolved.source)
             self._network: Any = AutoModelForCausalLM.from_pretrained(

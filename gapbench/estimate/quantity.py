@@ -11,6 +11,7 @@ Standard errors and resampling (`gapbench.estimate.intervals`) are written once,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +39,16 @@ class Form(NamedTuple):
     high: float
     when_empty: float
 
+    @property
+    def bottoms(self) -> list[int]:
+        """Columns that are divided by, the constant left out."""
+        return [bottom for _, _, bottom in self.terms if bottom > 0]
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the quantity is the plain mean of one column."""
+        return len(self.terms) == 1 and not self.bottoms and self.terms[0][0] == 1
+
     def evaluate(self, means: Float) -> tuple[Float, Float]:
         """Value and its gradient with respect to the means.
 
@@ -60,6 +71,47 @@ class Form(NamedTuple):
                 gradient[..., top] += sign / below
                 gradient[..., bottom] -= sign * share / below
         return value, gradient
+
+
+class CurveForm(NamedTuple):
+    """A function of the means of a curve's points that has no useful gradient, such as a fit that may switch off.
+
+    Attributes
+    ----------
+    function
+        [..., point] to [...].
+    flags
+        What qualifies the value at these means [point].
+    """
+
+    function: Callable[[Float], Float]
+    flags: Callable[[Float], tuple[str, ...]]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A `CurveForm` with its data: [prompt, point]. A prompt where any point is NaN leaves."""
+
+    points: Float
+    form: CurveForm
+
+    def columns(self) -> tuple[Float, CurveForm]:
+        """The points after a leading 1, all 0 for prompts that leave, and the form."""
+        return _stacked([self.points]), self.form
+
+    def value(self) -> float:
+        """The point estimate on these prompts; NaN where there is none."""
+        columns, form = self.columns()
+        count = columns[:, 0].sum()
+        return float(form.function(columns[:, 1:].sum(axis=0) / count)) if count else float("nan")
+
+
+def _stacked(columns: Sequence[Float]) -> Float:
+    stacked = np.column_stack([np.ones(len(columns[0])), *columns])
+    stacked[np.isnan(stacked).any(axis=1)] = 0.0
+    return stacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +146,11 @@ class Quantity:
                 if column is not None:
                     distinct.setdefault(id(column), column)
         position = {key: place for place, key in enumerate(distinct, start=1)}
-        stacked = np.column_stack([np.ones(len(self.terms[0].top)), *distinct.values()])
-        stacked[np.isnan(stacked).any(axis=1)] = 0.0
         terms = tuple(
             (term.sign, position[id(term.top)], 0 if term.bottom is None else position[id(term.bottom)])
             for term in self.terms
         )
-        return stacked, Form(terms, self.low, self.high, self.when_empty)
+        return _stacked(list(distinct.values())), Form(terms, self.low, self.high, self.when_empty)
 
     def value(self) -> float:
         """The point estimate on these prompts; NaN where there is none."""

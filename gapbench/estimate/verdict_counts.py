@@ -21,16 +21,17 @@ from itertools import combinations
 
 import numpy as np
 
-from gapbench.estimate.quantity import Columns
+from gapbench.estimate.quantity import Curve, CurveForm
 from gapbench.estimate.selection import BestOf, Order
-from gapbench.panel import Float, Int, Scores
+from gapbench.panel import Bool, Float, Scores, VerdictCounts
 
+ROUND_OFF = 1e-12
 THINNINGS = 16
-CELLS_IN_ALL = 100_000_000  # responses x verdict numbers x thinnings; more than this and thinnings are saved
+CELLS_IN_ALL = 100_000_000
 OFFSETS: Float = np.concatenate([[0.0], np.geomspace(0.05, 64.0, 48)])
 
 
-def gap_by_verdicts(utility: Float, scores: Scores, n: int, *, seed: int | Sequence[int] = 0) -> Float:
+def gap_by_verdicts(utility: Float, scores: Scores | VerdictCounts, n: int, *, seed: int | Sequence[int] = 0) -> Float:
     """Gap of best@n at every number of verdicts up to M.
 
     Parameters
@@ -52,13 +53,14 @@ def gap_by_verdicts(utility: Float, scores: Scores, n: int, *, seed: int | Seque
     rng = np.random.default_rng(seed)
     thinnings = int(np.clip(CELLS_IN_ALL // (utility.size * total), 1, THINNINGS))
     counted = scores.counts
+    if counted is not None:
+        thinned = _by_counts(counted, thinnings, rng)
+    else:
+        assert isinstance(scores, Scores)
+        thinned = _by_replicates(scores.values, thinnings, rng)
     gaps = np.zeros((len(utility), total))
     uses = np.zeros(total)
-    for m, score in (
-        _by_counts(*counted, total, thinnings, rng)
-        if counted is not None
-        else _by_replicates(scores.values, thinnings, rng)
-    ):
+    for m, score in thinned:
         order = Order.of(score, ~np.isnan(utility))
         gaps[:, m - 1] += order.rank(utility).gap([BestOf(n)])[:, 0]
         uses[m - 1] += 1
@@ -66,18 +68,17 @@ def gap_by_verdicts(utility: Float, scores: Scores, n: int, *, seed: int | Seque
 
 
 def _by_counts(
-    yes: Int, valid: Int, total: int, thinnings: int, rng: np.random.Generator
+    counts: VerdictCounts, thinnings: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, Float]]:
     """Take one verdict of each response away after the other: yields (m, mean of the m that are left)."""
-    for thinning in range(thinnings):
-        left, size = yes.astype(np.int16), valid.astype(np.int16)
-        for m in range(total, 0, -1):
-            if m == total and thinning:
-                continue  # nothing is taken away, so that one time is enough
-            over = size > m
-            left -= over & (rng.random(left.shape, dtype=np.float32) * size < left)
-            size -= over
-            yield m, np.where(size > 0, left / np.maximum(size, 1), np.nan)
+    yield counts.replicates, counts.mean
+    for _ in range(thinnings):
+        yes, valid = counts.yes.astype(np.int32), counts.valid.astype(np.int32)
+        for m in range(counts.replicates - 1, 0, -1):
+            over = valid > m
+            yes -= over & (rng.random(yes.shape) * valid < yes)
+            valid -= over
+            yield m, VerdictCounts(yes, valid, m).mean
 
 
 def _by_replicates(values: Float, thinnings: int, rng: np.random.Generator) -> Iterator[tuple[int, Float]]:
@@ -92,35 +93,68 @@ def _by_replicates(values: Float, thinnings: int, rng: np.random.Generator) -> I
             yield m, Scores(values[:, :, chosen]).mean
 
 
-@dataclass(frozen=True)
-class Fit:
-    """g(m) = limit + b/(m + c) for each curve.
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """g(m) = limit + b/(m + c), fitted to each curve.
 
     Attributes
     ----------
     limit, b, c
-        Each [...]. Where the curve does not fit, `limit` is g(M), and b and c are 0.
+        Each [...]. Where the curve does not rise as the model has it, the limit is g(M), and b and c are 0.
     rising
-        Whether the curve is increasing and concave, as the model has it, so that it could be fitted.
+        Whether the curve is increasing and concave [...].
     """
 
     limit: Float
     b: Float
     c: Float
-    rising: NDArrayBool
+    rising: Bool
 
 
-def extrapolate(curve: Float) -> Fit:
-    """Fit g(m) = g_inf + b/(m + c), c >= 0, by least squares over m = 1..M, and take m to infinity.
+def extrapolate(curve: Float) -> Limit:
+    """Take m to infinity by g(m) = g_inf + b/(m + c), c >= 0, fitted by least squares to g(1), ..., g(M).
 
     Parameters
     ----------
     curve
-        g(1), ..., g(M) [..., m].
+        [..., m].
 
     Notes
     -----
-    For given c the model is linear; c is searched on a grid from 0 to 64. A curve counts as increasing and concave
-    when the best straight line in 1/(m + c) rises (b < 0) and c is not at the upper end of the grid, where the curve
-    is straight and has no limit. Otherwise g_inf = g(M) (measurement.md, section 4).
+    For a given c the model is linear, so that c is searched on a grid. The fitted curve is increasing and concave
+    exactly if b < 0; at the largest c of the grid it is as good as straight, and has no limit to speak of. Either way
+    g_inf = g(M) (measurement.md, section 4).
     """
+    total = curve.shape[-1]
+    if total == 1:
+        none = np.zeros(curve.shape[:-1])
+        return Limit(curve[..., 0], none, none, none.astype(bool))
+    offsets = OFFSETS if total > 2 else OFFSETS[:1]  # two points leave c open
+    x = 1.0 / (np.arange(1, total + 1)[:, None] + offsets)
+    spread = x - x.mean(axis=0)
+    level = curve.mean(axis=-1, keepdims=True)
+    slopes = (curve - level) @ (spread / (spread**2).sum(axis=0))
+    explained = slopes**2 * (spread**2).sum(axis=0)
+    chosen = explained.argmax(axis=-1)
+    slope = np.take_along_axis(slopes, chosen[..., None], axis=-1)[..., 0]
+    rising = (slope < -ROUND_OFF) & ((chosen < len(offsets) - 1) | (total == 2))
+    limit = level[..., 0] - slope * x.mean(axis=0)[chosen]
+    return Limit(
+        np.where(rising, limit, curve[..., -1]),
+        np.where(rising, slope, 0.0),
+        np.where(rising, offsets[chosen], 0.0),
+        rising,
+    )
+
+
+def limit_of(curve: Float) -> Curve:
+    """gap[best@n] at endlessly many verdicts, from its values [prompt, m] at m = 1..M; to be resampled whole."""
+    return Curve(curve, CurveForm(_limit, _limit_flags, -1.0, 1.0))
+
+
+def _limit(curve: Float) -> Float:
+    return extrapolate(curve).limit
+
+
+def _limit_flags(curve: Float) -> tuple[str, ...]:
+    return () if extrapolate(curve).rising else ("not_extrapolated",)

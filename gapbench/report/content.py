@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +25,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: its heading, its cells, and the words that qualify them."""
+    """A line of a table: its heading, its cells, what was filtered by, and the words that qualify the numbers."""
 
     name: str
     cells: tuple[Cell, ...]
+    label: str = ""
     flags: str = ""
 
 
@@ -54,11 +56,11 @@ QUALITY: tuple[Choice, ...] = (
 )
 HEADLINE: tuple[Choice, ...] = (
     ("relative_gap", "headline", True),
-    ("relative_gap_per_prompt", "headline", True),
     ("oracle_share", "headline", True),
-    ("shortfall", "headline", False),
 )
 FILTERS: tuple[Choice, ...] = (
+    ("relative_gap_per_prompt", "headline", True),
+    ("shortfall", "headline", False),
     ("gap", "threshold", True),
     ("gap_pooled", "threshold", True),
     ("prompt_mix", "threshold", True),
@@ -89,11 +91,12 @@ def cell(row: Estimate | None, *, signed: bool = False) -> Cell:
         return Cell("–", kind="none")
     if not drawable(row):
         return Cell(WORDS["not_estimable"], kind="word")
-    return Cell(_minus(number(row.value, signed=signed)), _minus(interval(row.low, row.high, signed=signed)))
+    return Cell(minus(number(row.value, signed=signed)), minus(interval(row.low, row.high, signed=signed)))
 
 
-def _minus(text: str) -> str:
-    return text.replace("-", "\u2212")
+def minus(text: str) -> str:
+    """Hyphens before a number become minus signs; names keep theirs."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
 
 
 def _find(view: View, domain: str, verifier: str, choice: Choice) -> Estimate | None:
@@ -141,16 +144,22 @@ def _headline_line(view: View, domain: str, verifier: str) -> Line:
         cell(gap, signed=True) if drawable(gap) else Cell(WORDS[reading], kind="word"),
         Cell(WORDS[reading], kind=reading),
         *(cell(_find(view, domain, verifier, choice), signed=choice[2]) for choice in HEADLINE),
-        _bounds(gap),
     ]
+    if has_bounds(view):
+        cells.append(_bounds(gap))
     flags = () if gap is None else (flag for flag in gap.flags if not flag.startswith("pool="))
-    return Line(f"{one_line(verifier, 40)}, {view.label(verifier)}", tuple(cells), _words(flags))
+    return Line(one_line(verifier, 40), tuple(cells), view.label(verifier), _words(flags))
+
+
+def has_bounds(view: View) -> bool:
+    """Whether enough responses were cut at the token limit for any headline gap to have bounds."""
+    return any(row is not None and row.bound_low is not None for _, _, row in view.headlines())
 
 
 def _bounds(row: Estimate | None) -> Cell:
     if row is None or not drawable(row) or row.bound_low is None or row.bound_high is None:
         return Cell("–", kind="none")
-    return Cell(_minus(interval(row.bound_low, row.bound_high, signed=True)))
+    return Cell(minus(interval(row.bound_low, row.bound_high, signed=True)))
 
 
 def _words(flags: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from gapbench.panel import Panel
 from gapbench.report import content, quality, summary
 from gapbench.report.definitions import DEFINITIONS
 from gapbench.report.plots import write_svg
-from gapbench.report.style import INK, PAPER
+from gapbench.report.style import GREY, GRID, INK, PAPER
 from gapbench.report.text import one_line, plural, visible
 from gapbench.report.view import WORDS, View
 
@@ -49,6 +49,7 @@ CAPTIONS = {
         "histograms cannot show. Pairs tied: right and wrong responses to the same prompt with equal scores.",
     ),
 }
+PAGE_COLOURS = {INK: "currentColor", GREY: "var(--quiet)", PAPER: "var(--paper)", GRID: "var(--line)"}
 EXAMPLE_LINES, EXAMPLE_LINE = 30, 300
 
 
@@ -100,10 +101,10 @@ def write_report(
         content=content,
         facts=content.facts(view, manifest),
         lead=summary.lead(view),
-        details=summary.details(view),
+        details=[content.minus(text) for text in summary.details(view)],
         sure=[*summary.how_sure(view), summary.interval_note(view)],
         not_drawn=summary.not_drawn(view),
-        controls=summary.control_reading(view),
+        controls=[content.minus(text) for text in summary.control_reading(view)],
         readings=content.reading_words(),
         words=WORDS,
         figures=[
@@ -140,7 +141,7 @@ def inline_svg(figure: Figure, name: str, title: str) -> Markup:
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r' id="', f' id="{name}-', body)
     body = re.sub(r'xlink:href="#', f'href="#{name}-', body).replace("url(#", f"url(#{name}-")
-    for colour, variable in ((INK, "currentColor"), (PAPER, "var(--paper)"), ("#d8dee4", "var(--line)")):
+    for colour, variable in PAGE_COLOURS.items():
         body = body.replace(f": {colour}", f": {variable}")
     if box is None or width is None:
         raise ValueError("matplotlib's SVG has no viewBox or width")

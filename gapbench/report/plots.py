@@ -94,7 +94,7 @@ def plot_gap_by_domain(data: Estimates | pd.DataFrame, ax: Axes) -> Axes:
     ax.grid(False, axis="y")
     ax.set_xlabel("gap: accuracy after filtering − accuracy (95 % interval)")
     ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 else f"{x:+.3g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 else f"{x:+.3g}".replace("-", "−")))
     handles = [
         Line2D([], [], color=colour(index), marker=marker(index), label=_verifier_label(view, verifier))
         for index, verifier in enumerate(view.judging)

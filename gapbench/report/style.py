@@ -16,7 +16,8 @@ STYLE = Path(__file__).with_name("gapbench.mplstyle")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (1.5, 1.2), (6, 1.5, 1.5, 1.5), (3, 1), (8, 2))
-INK, GREY, PAPER = "#1f2328", "#6e7781", "#ffffff"
+# As in the style file; the page exchanges them for its own in light and dark.
+INK, GREY, GRID, PAPER = "#1f2328", "#6e7781", "#d8dee4", "#ffffff"
 
 P = ParamSpec("P")
 T = TypeVar("T")

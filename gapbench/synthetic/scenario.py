@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf, isfinite
 
 import numpy as np
 from scipy.special import betaincinv, ndtri
@@ -41,11 +42,13 @@ class Scenario:
 
     def __post_init__(self) -> None:
         wanted = {
-            "a, b and sd_w above 0": min(self.a, self.b, self.sd_w) > 0,
-            "sd_b and sd_d at least 0": min(self.sd_b, self.sd_d) >= 0,
-            "pi0, pi1, pi0 + pi1 and h in [0, 1]": min(self.pi0, self.pi1, self.h) >= 0
-            and max(self.pi0 + self.pi1, self.h) <= 1,
-            "M a whole number above 0": self.M >= 1 and int(self.M) == self.M,
+            "finite mu, rho and d": all(map(isfinite, (self.mu, self.rho, self.d))),
+            "a, b and sd_w above 0": all(0 < x < inf for x in (self.a, self.b, self.sd_w)),
+            "sd_b and sd_d at least 0": all(0 <= x < inf for x in (self.sd_b, self.sd_d)),
+            "pi0, pi1, pi0 + pi1 and h in [0, 1]": all(
+                0 <= x <= 1 for x in (self.pi0, self.pi1, self.pi0 + self.pi1, self.h)
+            ),
+            "M a whole number above 0": isinstance(self.M, int) and self.M >= 1,
         }
         for rule, kept in wanted.items():
             if not kept:
