@@ -7,7 +7,7 @@ is missing, so that everything under `estimate` sees arrays and never rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +47,7 @@ class Scores:
     @property
     def replicates(self) -> int:
         """Number of verdicts M that a response may have."""
-        return self.values.shape[2]
+        return int(self.values.shape[2])
 
     @property
     def mean(self) -> Float:
@@ -66,10 +66,6 @@ class Scores:
             return None
         return VerdictCounts(yes.sum(axis=2), valid.sum(axis=2), self.replicates, self.threshold)
 
-    def taken(self, responses: Int) -> Scores:
-        """The verdicts on some of the responses [prompt, position]."""
-        return replace(self, values=np.take_along_axis(self.values, responses[:, :, None], axis=1))
-
 
 @dataclass(frozen=True)
 class VerdictCounts:
@@ -85,8 +81,8 @@ class VerdictCounts:
         Share of yes from which a response passes.
     """
 
-    yes: Int
-    valid: Int
+    yes: NDArray[np.integer[Any]]
+    valid: NDArray[np.integer[Any]]
     replicates: int
     threshold: float | None = 0.5
     scale: Scale = field(default="probability", init=False)
@@ -96,20 +92,13 @@ class VerdictCounts:
     def mean(self) -> Float:
         """Share of yes among the valid verdicts [prompt, response]; NaN where there is none."""
         share = np.full(self.yes.shape, np.nan)
-        return np.divide(self.yes, self.valid, out=share, where=self.valid > 0, dtype=float)
+        np.divide(self.yes, self.valid, out=share, where=self.valid > 0, dtype=float)
+        return share
 
     @property
     def counts(self) -> VerdictCounts:
         """Itself."""
         return self
-
-    def taken(self, responses: Int) -> VerdictCounts:
-        """The verdicts on some of the responses [prompt, position]."""
-        return replace(
-            self,
-            yes=np.take_along_axis(self.yes, responses, axis=1),
-            valid=np.take_along_axis(self.valid, responses, axis=1),
-        )
 
 
 @dataclass(frozen=True)

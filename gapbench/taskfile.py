@@ -136,7 +136,7 @@ class TaskSpec(_Model):
     system: str | None = None
     grader: GraderSpec
     sampling: SamplingSpec = SamplingSpec()
-    calibrate: float = Field(default=0.2, gt=0, lt=1)
+    calibrate: float = Field(default=0.2, ge=0, lt=1)
     prompts: int = Field(default=500, ge=1)
     card: Card
 
@@ -236,8 +236,11 @@ def _check_grader(spec: GraderSpec) -> None:
 
 
 def _explain(error: ValidationError, data: dict[str, Any]) -> str:
-    """Say the first of a model's complaints in the words of the YAML."""
-    first, *others = error.errors()
+    """Say the first of a model's complaints in the words of the YAML; a misspelt key before what it leaves missing."""
+    found = error.errors()
+    # A task at fault also makes pydantic count too few tasks.
+    found = [one for one in found if one["type"] != "too_short"] or found
+    first, *others = sorted(found, key=lambda one: one["type"] != "extra_forbidden")
     parts = list(first["loc"])
     model = next((_MODELS[part] for part in reversed(parts[:-1]) if part in _MODELS), SuiteSpec)
     where = ""

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from gapbench.errors import UserError
 from gapbench.graders import NOTHING, graders
-from gapbench.graders._text import normalise
 from gapbench.graders.numeric import read_number
 from gapbench.gym import EVALUATES, harmless
 from gapbench.records import NO_ANSWER, SCORED, Message, Prompt
@@ -473,6 +472,15 @@ def test_expressions_that_never_end_are_wrong_and_the_next_reply_is_graded(bomb)
     assert (graded.utility, graded.status) == (0, SCORED)
     assert graded.cluster is not None
     assert utility(math, ("5",), "5") == 1
+
+
+@given(st.text(max_size=200) | st.text("\\\\{}$^_/().,0123456789 \nabxQA:#", max_size=60))
+@settings(deadline=None, max_examples=300)
+def test_any_text_is_graded(text):
+    for name, reference in (("exact", "42"), ("numeric", "42"), ("choice", "apple"), ("math", "42")):
+        graded = graders.get(name)().grade(prompt(reference, choices=CHOICES), text)
+        assert graded == NOTHING or (graded.status == SCORED and graded.cluster and graded.answer)
+        assert graded.utility in (0, 1)
 
 
 def test_graders_work_off_the_main_thread_and_leave_the_alarm_alone():

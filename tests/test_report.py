@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
+import itertools
 import math
 import re
+import subprocess
+import sys
+import unicodedata
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,12 +18,28 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from gapbench.errors import UserError
 from gapbench.estimate.results import Estimate, Estimates
+from gapbench.estimate.table import estimate_panels
 from gapbench.panel import Panel, Scores
+from gapbench.report import content, quality, summary
+from gapbench.report.definitions import DEFINITIONS
+from gapbench.report.figures import report_figures
+from gapbench.report.html import write_report
+from gapbench.report.plots import (
+    plot_gap_by_domain,
+    plot_score_distributions,
+    plot_selection_curves,
+    save_figure,
+)
+from gapbench.report.tables import print_table
+from gapbench.report.text import interval, number, one_line, visible
+from gapbench.report.view import View, as_estimates, drawable, read
 
 N, PROMPTS, M = 16, 48, 1
 NS = (1, 2, 4, 8, 16)
@@ -127,7 +146,8 @@ def synthetic_panels(seed: int = 0) -> list[Panel]:
             "mute": Scores(np.full((PROMPTS, N, 1), np.nan)),
         }
         ids = tuple(f"p{i}" for i in range(PROMPTS))
-        utility[1, 1] = np.nan
+        utility[1, 1] = utility[2, 2] = np.nan
+        censored[1, 1], censored[2, 2] = False, True  # never drawn; lost to an error
         panels.append(
             Panel(f"{domain}-task", domain, ids, np.arange(PROMPTS), utility, censored, answers, scores)
         )
@@ -139,7 +159,7 @@ MANIFEST: dict[str, Any] = {
     "created": "2030-01-01T00:00:00+00:00",
     "suite": {"name": "synthetic", "digest": "0" * 16},
     "config": {"model": "synthetic-model", "n": N, "temperature": None},
-    "tasks": {f"{domain}-task": {"sampling": {"temperature": 0.7}} for domain in DOMAINS},
+    "tasks": {f"{domain}-task": {"sampling": {"temperature": 0.7, "stop": ["\n"]}, "card": {"limits": "made up"}} for domain in DOMAINS},
     "sessions": [
         {"stage": "sample", "started": "t", "rows": 4000, "requests": 4000, "tokens": 52000, "seconds": 300.5,
          "statuses": {"stop": 3990, "length": 10}},
@@ -162,8 +182,572 @@ def synthetic_examples() -> list[dict[str, Any]]:
         "why": "wrong, scored highest by yesno", "question": "What is 2 + 3?", "reference": ["5"], "text": "6",
         "answer": "6", "utility": 0.0, "status": "scored", "verdicts": {"yesno": 0.91, "mute": None},
     }  # fmt: skip
-    hostile = {name: HOSTILE for name in ("question", "text", "answer", "why", "prompt_id", "status")}
+    hostile = dict.fromkeys(("question", "text", "answer", "why", "prompt_id", "status"), HOSTILE)
     return [
         plain,
         {**plain, **hostile, "reference": [HOSTILE], "verdicts": {HOSTILE: 0.5}, "domain": HOSTILE},
     ]
+
+
+@pytest.fixture(scope="module")
+def estimates() -> Estimates:
+    return synthetic_estimates()
+
+
+@pytest.fixture(scope="module")
+def panels() -> list[Panel]:
+    return synthetic_panels()
+
+
+def first(count: int, estimates: Estimates, panels: list[Panel]) -> tuple[Estimates, list[Panel]]:
+    """The first domains only, where more would only take time."""
+    kept = ["all", *(panel.domain for panel in panels[:count])]
+    return Estimates(each for each in estimates if each.domain in kept), panels[:count]
+
+
+@pytest.fixture(scope="module")
+def page(estimates: Estimates, panels: list[Panel], tmp_path_factory: pytest.TempPathFactory) -> Page:
+    path = tmp_path_factory.mktemp("report") / "deep" / "report.html"
+    return rendered(path, estimates, panels, MANIFEST, synthetic_examples())
+
+
+def rendered(path: Path, estimates: Estimates, panels: list[Panel], manifest: dict[str, Any],
+             examples: list[dict[str, Any]]) -> Page:  # fmt: skip
+    figures = report_figures(estimates, panels)
+    written = write_report(
+        path, manifest=manifest, estimates=estimates, panels=panels, examples=examples, figures=figures
+    )
+    assert written == path
+    return Page(path.read_text(encoding="utf-8"))
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page, as a browser would see them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._style = False
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._style = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._style:
+            self.text += data
+
+    def section(self, name: str) -> str:
+        found = re.search(rf'<section id="{name}".*?</section>', self.source, flags=re.DOTALL)
+        assert found, name
+        return Page(found[0]).text
+
+
+def renamed(
+    estimates: Estimates, panels: list[Panel], names: dict[str, str]
+) -> tuple[Estimates, list[Panel]]:
+    """The same data under other domain and verifier names."""
+
+    def name(old: str) -> str:
+        return names.get(old, old)
+
+    rows = [replace(each, domain=name(each.domain), verifier=name(each.verifier)) for each in estimates]
+    boxes = [
+        replace(
+            each, domain=name(each.domain), scores={name(key): value for key, value in each.scores.items()}
+        )
+        for each in panels
+    ]
+    return Estimates(rows), boxes
+
+
+def altered(estimates: Estimates, domain: str, verifier: str, **values: Any) -> Estimates:
+    """Other values for one headline gap."""
+    at = {"domain": domain, "verifier": verifier, "quantity": "gap", "task": ""}
+    chosen = View(estimates).headline(domain, verifier)
+    rows = [replace(each, **values) if each is chosen else each for each in estimates]
+    assert chosen is not None
+    assert all(getattr(chosen, key) == value for key, value in at.items())
+    return Estimates(rows)
+
+
+# text
+
+
+@given(st.text(alphabet=st.characters(), max_size=200))
+def test_visible_leaves_nothing_invisible(text: str) -> None:
+    shown = visible(text)
+    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\t\n"]
+    shown.encode("utf-8")
+
+
+def test_visible_keeps_ordinary_text_and_shows_hostile_marks() -> None:
+    plain = "x² ≤ 5 → “ja”, 数学, مرحبا, é\n\tindented"
+    assert visible(plain) == plain
+    assert visible("\x1b[31m\x00\r\x7f\x9b\u202e\u200b\xad\ufeff\ud800\u2028") == (
+        "␛[31m␀␍␡⟨U+009B⟩⟨U+202E⟩⟨U+200B⟩⟨U+00AD⟩⟨U+FEFF⟩⟨U+D800⟩⟨U+2028⟩"
+    )
+
+
+def test_visible_cuts_long_lines_and_texts_and_says_so() -> None:
+    assert visible("a" * 1_000_000, line=10) == "a" * 10 + " … [999,990 more characters]"
+    assert visible("a\nb\nc\nd", lines=2) == "a\nb\n… [2 more lines]"
+    assert len(one_line("x y\n" * 1000, 20)) == 20
+
+
+def test_numbers_have_no_negative_zero_and_no_nan() -> None:
+    assert number(-0.0001, signed=True) == "+0.000"
+    assert number(NAN) == "-"
+    assert interval(-0.5, 0.25, signed=True) == "[-0.500, +0.250]"
+
+
+# reading estimates
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "flags", "word"),
+    [
+        (0.01, 0.05, (), "gap"),
+        (-0.05, -0.01, (), "worse"),
+        (-0.01, 0.05, (), "none"),
+        (0.0, 0.05, (), "none"),
+        (0.0, 0.0, ("degenerate",), "none"),
+        (0.01, 0.05, ("descriptive",), "descriptive"),
+        (0.01, 0.90, ("not_estimable",), "not_estimable"),
+        (NAN, NAN, (), "not_estimable"),
+        (NAN, NAN, ("no_verdicts",), "no_verdicts"),
+    ],
+)
+def test_reading_of_an_interval(low: float, high: float, flags: tuple[str, ...], word: str) -> None:
+    one = replace(row("d", "gap", 0.02, 0.0, flags=flags), low=low, high=high)
+    assert read(one) == word
+    assert drawable(one) == (word not in ("not_estimable", "no_verdicts"))
+
+
+def test_headline_n_is_the_estimators_or_at_most_half_of_the_pool(estimates: Estimates) -> None:
+    view = View(estimates)
+    assert (view.headline_n("yesno"), view.headline_n("majority"), view.headline_n("mute")) == (8, 16, None)
+    assert view.label("majority") == "gap[best@16, m=1, pool=N]"
+    curves = View(Estimates(each for each in estimates if each.quantity in ("gap", "pass@k", "accuracy")))
+    assert (curves.headline_n("yesno"), curves.headline_n("majority")) == (8, 16)
+    small = View(Estimates(each for each in curves.estimates if (each.n or 0) <= 2))
+    assert small.headline_n("yesno") == 2, "at n = 1 there is nothing to choose, whatever N is"
+
+
+def test_a_frame_is_as_good_as_estimates(estimates: Estimates) -> None:
+    back = as_estimates(estimates.to_frame())
+    assert [repr(each) for each in back] == [repr(each) for each in estimates]
+    with pytest.raises(UserError, match="no column 'flags'"):
+        as_estimates(estimates.to_frame().drop(columns="flags"))
+
+
+def test_one_model_at_a_time(estimates: Estimates) -> None:
+    other = [replace(each, model="other") for each in estimates]
+    with pytest.raises(UserError, match="2 models"):
+        View(Estimates([*estimates, *other]))
+    with pytest.raises(UserError, match="found none"):
+        View(Estimates([]))
+
+
+# words
+
+
+def test_lead_counts_domains_whose_interval_excludes_zero(estimates: Estimates) -> None:
+    assert summary.lead(View(estimates)) == (
+        "Of 6 domains, 2 show a gap whose interval excludes zero with at least one of 2 verifiers: "
+        "arithmetic and ordering."
+    )
+    fewer = altered(
+        altered(estimates, "arithmetic", "yesno", low=-0.001), "arithmetic", "majority", low=-0.001
+    )
+    assert "1 shows a gap" in summary.lead(View(fewer))
+    more = altered(estimates, "capitals", "yesno", low=0.001)
+    assert "3 show a gap" in summary.lead(View(more))
+    unsure = altered(more, "capitals", "yesno", low=0.001, flags=("descriptive",))
+    assert "2 show a gap" in summary.lead(View(unsure))
+
+
+def test_details_put_every_domain_under_one_reading(estimates: Estimates) -> None:
+    yesno, majority, mute = summary.details(View(estimates))
+    assert "accuracy goes from 0.467 to 0.492, gap +0.025 [+0.007, +0.043]" in yesno
+    assert "gap in 2 of 6 (arithmetic and ordering)" in yesno
+    assert "worse in 1 of 6 (multiple choice)" in yesno
+    assert "no gap shown in 2 of 6 (capitals and gcd)" in yesno
+    assert "not estimable in 1 of 6 (word sorting)" in yesno
+    assert "pool=N" in majority
+    assert mute.startswith("mute: no reply could be read as a verdict")
+
+
+def test_the_page_says_how_many_intervals_mislead_by_chance(estimates: Estimates) -> None:
+    sure = " ".join(summary.how_sure(View(estimates)))
+    assert "11 intervals were looked at" in sure
+    assert "0.6 of 11" in sure
+    assert "± 0.030" in sure
+
+
+def test_a_loud_control_is_called_out(estimates: Estimates) -> None:
+    assert all("as chance has it" in line for line in summary.control_reading(View(estimates)))
+    loud = Estimates(
+        replace(each, low=0.001) if each.quantity == "gap_permuted" and each.verifier == "majority" else each
+        for each in estimates
+    )
+    quiet, shouting = summary.control_reading(View(loud))
+    assert "0 of 5" in quiet
+    assert "6 of 6 domain intervals exclude zero, too many for chance" in shouting
+
+
+# terminal
+
+
+def printed(estimates: Estimates, width: int, **more: Any) -> str:
+    out = io.StringIO()
+    print_table(estimates, Console(file=out, width=width, **more))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_table_reads_without_colour(
+    estimates: Estimates, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = printed(estimates, width)
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    yesno = [line for line in lines if line.startswith(" yesno @8")]
+    assert len(yesno) == 7
+    words = ["gap", "no gap shown", "no gap shown*", "worse", "gap", "not estimable", "gap"]
+    for line, word, number_ in zip(
+        yesno, words, ["+0.062", "+0.008", "+0.000", "-0.041", "+0.091", "", "+0.025"], strict=True
+    ):
+        assert re.search(rf"(^|\s){re.escape(word)}(\s|$)", line), line
+        assert ("no gap" in line) == word.startswith("no gap")
+        assert number_ in line
+    assert "+0.030" not in yesno[5], "a number that is not estimable must not be shown"
+    assert "oracle" in text
+    assert text.count("zero, good") == 2
+    assert "mute: no reply could be read" in text.replace("\n", " ")
+    assert "target: population" in text.replace("\n", " ")
+
+
+def test_table_shows_names_as_they_are(estimates: Estimates, panels: list[Panel]) -> None:
+    odd, _ = renamed(estimates, panels, {"gcd": "[red]g\x1b[2J", "yesno": "[/]v"})
+    text = printed(odd, 160, force_terminal=False)
+    assert "[red]g␛[2J" in text
+    assert " [/]v @8" in text
+
+
+def test_table_for_each_model_and_bounds(estimates: Estimates) -> None:
+    cut = altered(estimates, "capitals", "yesno", bound_low=-0.02, bound_high=0.04, flags=("censored",))
+    other = Estimates([*cut, *(replace(each, model="other") for each in estimates)])
+    text = printed(other, 160)
+    assert "synthetic-model:" in text
+    assert "other:" in text
+    assert "capitals/yesno: bounds of the gap over cut responses [-0.020, +0.040]" in text
+    assert "* censored: more than 1 %" in text
+
+
+# plots
+
+
+def test_gap_plot_draws_what_is_estimable_and_names_the_rest(estimates: Estimates) -> None:
+    ax = plot_gap_by_domain(estimates, Figure().subplots())
+    points = sorted(float(line.get_xdata()[0]) for line in ax.lines if line.get_marker() in ("o", "s"))
+    view = View(estimates)
+    wanted = [each for _, _, each in view.headlines() if drawable(each)]
+    wanted += [view.headline("all", verifier) for verifier in ("yesno", "majority")]
+    assert len(wanted) == 13
+    assert points == pytest.approx(sorted(each.value for each in wanted))
+    assert [text.get_text() for text in ax.texts] == ["yesno: not estimable"]
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["yesno, best@8", "majority, best@16", "hollow: no gap shown", "mute: no verdicts"]
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names[0] == "all domains"
+    assert names[-2:] == ["arithmetic", "ordering"]
+
+
+def test_hollow_markers_are_the_intervals_that_include_zero(estimates: Estimates) -> None:
+    ax = plot_gap_by_domain(estimates, Figure().subplots())
+    hollow = sum(
+        line.get_markerfacecolor() == "#ffffff" for line in ax.lines if line.get_marker() in ("o", "s")
+    )
+    assert hollow == 7  # capitals and gcd by yesno; four domains and the overall gap by majority
+
+
+def test_curves_leave_out_what_is_not_estimable(estimates: Estimates) -> None:
+    axes = {domain: Figure().subplots() for domain in ("arithmetic", "word sorting")}
+    for domain, ax in axes.items():
+        assert plot_selection_curves(estimates.to_frame(), ax, domain=domain) is ax
+
+    def best(domain: str) -> list[float]:
+        return next([*line.get_xdata()] for line in axes[domain].lines if line.get_label() == "best@n, yesno")
+
+    assert best("arithmetic") == list(NS)
+    assert best("word sorting") == [1]
+    assert [text.get_text() for text in axes["word sorting"].texts] == [
+        "yesno, n = 2, 4, 8, 16: not estimable"
+    ]
+    pool = [line for line in axes["arithmetic"].lines if "n = N only" in str(line.get_label())]
+    assert [list(line.get_xdata()) for line in pool] == [[N]]
+
+
+def test_score_plot_shows_ties_and_sums_to_one(estimates: Estimates, panels: list[Panel]) -> None:
+    ax = plot_score_distributions(
+        panels, Figure().subplots(), verifier="majority", domain="gcd", estimates=estimates
+    )
+    levels = np.unique(panels[2].scores["majority"].mean[~np.isnan(panels[2].utility)])
+    assert len(ax.patches) == 2 * len(levels)
+    heights = [patch.get_height() for patch in ax.patches]
+    assert sum(heights[: len(levels)]) == pytest.approx(1)
+    assert sum(heights[len(levels) :]) == pytest.approx(1)
+    assert "AUC within 0.50 [0.45, 0.55]" in ax.get_title(loc="left")
+    silent = plot_score_distributions(panels, Figure().subplots(), verifier="mute", domain="gcd")
+    assert [text.get_text() for text in silent.texts] == ["no verdicts"]
+    assert not silent.patches
+
+
+def test_tied_share_of_pairs_equals_brute_force() -> None:
+    rng = np.random.default_rng(5)
+    utility = rng.choice([0.0, 0.3, 1.0], (4, 6))
+    score = rng.choice([0.1, 0.2, 0.3], (4, 6))
+    score[0, 0] = utility[1, 1] = np.nan
+    panel = Panel("t", "d", tuple("abcd"), np.arange(4), utility, np.zeros((4, 6), bool), np.zeros((4, 6), int),
+                  {"v": Scores(score[:, :, None])})  # fmt: skip
+    tied = total = 0.0
+    for s, u in zip(score, utility, strict=True):
+        for i, j in itertools.permutations(range(6), 2):
+            if not np.isnan([s[i], s[j], u[i], u[j]]).any():
+                total += u[i] * (1 - u[j])
+                tied += u[i] * (1 - u[j]) * (s[i] == s[j])
+    ax = plot_score_distributions([panel], Figure().subplots(), verifier="v", domain="d")
+    assert ax.texts[0].get_text() == f"3 distinct, {100 * tied / total:.0f} % of pairs tied"
+
+
+def test_plots_leave_matplotlib_as_it_was(estimates: Estimates, panels: list[Panel]) -> None:
+    before = dict(mpl.rcParams)
+    report_figures(*first(1, estimates, panels))
+    assert dict(mpl.rcParams) == before
+    code = (
+        "import sys, gapbench.report.html, gapbench.report.figures; print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_labels_do_not_overlap(estimates: Estimates, panels: list[Panel], count: int) -> None:
+    made: list[Estimate] = list(estimates.where(domain="all"))
+    boxes = []
+    for i in range(count):
+        name = f"domain with a long name {i}"
+        made += [replace(each, domain=name) for each in estimates.where(domain="capitals", task="")]
+        boxes.append(replace(panels[1], domain=name, task=name))
+    for figure in report_figures(Estimates(made), boxes).values():
+        figure.canvas.draw()
+        for ax in figure.axes:
+            for labels in (ax.get_yticklabels(), ax.get_xticklabels()):
+                shown = [
+                    label.get_window_extent() for label in labels if label.get_text() and label.get_visible()
+                ]
+                inside = [box for box in shown if box.width > 0]
+                assert not [1 for a, b in itertools.combinations(inside, 2) if a.overlaps(b)]
+        titles = [ax._left_title.get_window_extent() for ax in figure.axes]
+        drawn = [box for box in titles if box.width > 1]
+        assert not [1 for a, b in itertools.combinations(drawn, 2) if a.overlaps(b)]
+
+
+def test_saved_figures_are_the_same_bytes_every_time(
+    estimates: Estimates, panels: list[Panel], tmp_path: Path
+) -> None:
+    few = first(2, estimates, panels)
+    for copy in ("a", "b"):
+        for name, figure in report_figures(*few).items():
+            save_figure(figure, tmp_path / copy / name)
+    for name in ("gap_by_domain", "selection_curves", "score_distributions"):
+        for suffix in ("png", "svg"):
+            one, two = ((tmp_path / copy / f"{name}.{suffix}").read_bytes() for copy in "ab")
+            assert one == two
+        svg = (tmp_path / "a" / f"{name}.svg").read_text(encoding="utf-8")
+        assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+        assert not re.search(r"<dc:date|\b20\d\d-\d\d-\d\d\b", svg)
+    png = (tmp_path / "a" / "gap_by_domain.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    assert int.from_bytes(png[16:20], "big") == 7.5 * 150
+
+
+# page
+
+SECTIONS = ("headline", "domains", "figures", "filters", "verifiers", "control", "examples", "quality", "cost",
+            "limits", "definitions", "manifest")  # fmt: skip
+
+
+def check_inert(page: Page) -> None:
+    """No script, no handler, nothing loaded from anywhere, no hidden or direction-changing character."""
+    tags = {tag for tag, _ in page.elements}
+    assert tags.isdisjoint(
+        {"script", "img", "iframe", "object", "embed", "link", "base", "form", "foreignobject"}
+    )
+    for tag, attrs in page.elements:
+        assert not [name for name in attrs if name.startswith("on")], (tag, attrs)
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert (attrs.get(name) or "#").startswith("#"), (tag, attrs)
+        assert all(target.startswith("#") for target in re.findall(r"url\((.*?)\)", attrs.get("style") or ""))
+        if tag == "meta" and attrs.get("http-equiv"):
+            assert (attrs["content"] or "").startswith("default-src 'none';")
+    assert not re.search(r"@import|url\((?!#)", page.source)
+    bad = {c for c in page.source if unicodedata.category(c) in ("Cc", "Cf", "Cs")} - {"\n", "\t"}
+    assert not bad
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_page_has_every_section_and_every_definition(page: Page) -> None:
+    found = [attrs.get("id") for tag, attrs in page.elements if tag == "section"]
+    assert found == list(SECTIONS)
+    linked = {attrs["href"] for tag, attrs in page.elements if tag == "a"}
+    assert linked == {f"#{name}" for name in SECTIONS[1:]}
+    definitions = page.section("definitions")
+    for name, definition in DEFINITIONS.items():
+        assert definition.title in definitions
+        assert definition.meaning in definitions
+        assert name in definitions
+    for source in ("2412.02674", "Stroebl et al. 2024", "2512.02304"):
+        assert source in definitions
+    assert sum(tag == "svg" for tag, _ in page.elements) == 3
+    assert sum(tag == "figcaption" for tag, _ in page.elements) == 3
+    assert sum(tag == "h1" for tag, _ in page.elements) == 1
+
+
+def test_tables_have_captions_and_scopes(page: Page) -> None:
+    tables = re.findall(r"<table.*?</table>", page.source, flags=re.DOTALL)
+    assert len(tables) == 9
+    for table in tables:
+        inside = Page(table)
+        assert sum(tag == "caption" for tag, _ in inside.elements) == 1
+        heads = [attrs for tag, attrs in inside.elements if tag == "th"]
+        assert heads
+        assert all(attrs.get("scope") in ("col", "row", "rowgroup") for attrs in heads)
+
+
+def test_hostile_examples_are_inert(page: Page) -> None:
+    check_inert(page)
+    examples = page.section("examples")
+    assert '<script>alert("x")</script>' in examples, "shown as text"
+    assert "␛[31mred" in examples
+    assert "⟨U+202E⟩evil" in examples
+    assert "{{ 7 * 7 }}" in examples, "never evaluated"
+    assert "999,700 more characters" in examples
+    assert len(page.source) < 1_000_000
+
+
+def test_hostile_names_are_inert(estimates: Estimates, panels: list[Panel], tmp_path: Path) -> None:
+    names = {
+        "arithmetic": '"><script>1</script>\u202e$\\frac{',
+        "capitals": "]]>--><svg onload=x>$a$",
+        "yesno": "<b>&amp;\x1b[31m",
+    }
+    odd, boxes = renamed(*first(2, estimates, panels), names)
+    model = "m</title><script>2</script>"
+    odd = Estimates(replace(each, model=model) for each in odd)
+    manifest = {
+        "<i>k</i>": HOSTILE,
+        "suite": {"name": "<script>"},
+        "created": HOSTILE,
+        "nothing": None,
+        "list": [],
+    }
+    hostile = rendered(tmp_path / "r.html", odd, boxes, manifest, [])
+    check_inert(hostile)
+    assert model in hostile.text
+    assert '"><script>1</script>⟨U+202E⟩$\\frac{' in hostile.text
+    for name, figure in report_figures(odd, boxes).items():
+        _, svg = save_figure(figure, tmp_path / name)
+        ElementTree.fromstring(svg.read_text(encoding="utf-8"))
+
+
+def test_page_shows_the_numbers_and_hides_what_is_not_estimable(page: Page) -> None:
+    domains = " ".join(page.section("domains").split())
+    assert "arithmetic480.500 [0.420, 0.580]yesno gap[best@8, m=1]0.562" in domains
+    assert "+0.062 [+0.034, +0.090]" in domains
+    assert "−0.041 [−0.071, −0.011]" in domains
+    assert "word sorting (yesno): not estimable" in domains
+    assert "−0.670" not in page.text, "the low end of the interval that is not estimable"
+    headline = page.section("headline")
+    assert "Of 6 domains, 2 show a gap" in headline
+    assert "mute: no reply could be read as a verdict" in headline
+    assert "6 of 6" not in page.section("control")
+
+
+def test_limits_are_computed_from_the_run(page: Page) -> None:
+    limits = page.section("limits")
+    assert "none of a domain's 48 prompts" in limits
+    assert "up to about 6% of such prompts" in limits
+    assert "beyond n = 16" in limits
+    assert "(here 0.7)" in limits
+    assert "gcd-task: made up" in limits
+
+
+def test_a_simulated_run_says_so_first(
+    estimates: Estimates, panels: list[Panel], tmp_path: Path, page: Page
+) -> None:
+    manifest = {**MANIFEST, "config": {**MANIFEST["config"], "engine": "simulated"}}
+    made = rendered(tmp_path / "r.html", *first(1, estimates, panels), manifest, [])
+    assert "say nothing about any language model" in made.section("headline")
+    assert "say nothing about any language model" not in page.text
+
+
+def test_quality_and_cost_are_counted(page: Page, panels: list[Panel]) -> None:
+    for counts, panel in zip(quality.response_quality(panels), panels, strict=True):
+        assert (counts.prompts, counts.counted) == (PROMPTS, PROMPTS * N - 2)
+        assert (counts.errors, counts.absent) == (1, 1)
+        cells = [(i, j) for i in range(PROMPTS) for j in range(N)]
+        assert counts.censored == sum(panel.censored[c] and panel.utility[c] >= 0 for c in cells)
+        silent = [
+            c for c in cells if panel.answers[c] < 0 and not panel.censored[c] and panel.utility[c] >= 0
+        ]
+        assert counts.no_answer == len(silent)
+    verdicts = {(v.domain, v.verifier): v for v in quality.verdict_quality(panels)}
+    assert verdicts["gcd", "yesno"].missing == 1
+    assert verdicts["gcd", "mute"].share == 1.0
+    sample, verify = quality.stage_costs(MANIFEST)
+    assert (sample.sittings, sample.unfinished, sample.tokens, sample.seconds) == (2, 1, 52000, 300.5)
+    assert verify.statuses == {"scored": 4500, "unparsed": 100}
+    assert "52,000" in page.section("cost")
+    flat = dict(quality.flatten(MANIFEST))
+    assert flat["suite.name"] == "synthetic"
+    assert flat["tasks.gcd-task.sampling.stop"] == '["\\n"]'
+    assert not [name for name in flat if name.startswith("sessions")]
+
+
+def test_page_of_a_bare_run(estimates: Estimates, panels: list[Panel], tmp_path: Path) -> None:
+    """No manifest, no examples, one domain, a verifier that never gave a verdict and nothing else."""
+    only = [each for each in estimates if each.domain in ("gcd", "all") and each.verifier in ("", "mute")]
+    bare = rendered(tmp_path / "r.html", Estimates(only), panels[2:3], {}, [])
+    check_inert(bare)
+    assert "1 domain measured; no verifier gave a verdict" in bare.section("headline")
+    assert "no verdicts" in bare.section("domains")
+    assert "The manifest records no stage" in bare.section("cost")
+    assert "no reply could be read" in printed(Estimates(only), 80).replace("\n", " ")
+
+
+def test_report_of_the_real_estimator(panels: list[Panel], tmp_path: Path) -> None:
+    """Names of quantities and filters agree with those that `estimate_panels` gives."""
+    found = estimate_panels(panels, model="synthetic-model")
+    made = rendered(tmp_path / "r.html", found, panels, MANIFEST, [])
+    check_inert(made)
+    view = View(found)
+    assert view.silent == ["mute"]
+    assert view.headline_n("yesno") == 8
+    for choices in (content.HEADLINE, content.FILTERS, content.QUALITY, content.CONTROLS):
+        for choice, cell in zip(choices, content.table(view, choices)[0].lines[0].cells, strict=True):
+            assert cell.kind != "none", choice
+    assert {each.quantity for each in found} <= set(DEFINITIONS)
+    table = printed(found, 160)
+    assert " yesno @8" in table
+    assert " majority @16" in table

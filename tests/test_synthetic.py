@@ -190,7 +190,9 @@ def test_identities_between_quantities(m: float) -> None:
     assert value("relative_gap", "best@4") == pytest.approx(gap / (1 - accuracy))
     assert value("shortfall", "best@4") == pytest.approx(coverage - accuracy - gap)
     assert value("oracle_share", "best@4") == pytest.approx(gap / (coverage - accuracy))
-    assert value("youden", "threshold") == pytest.approx(value("tpr", "threshold") - value("fpr", "threshold"))
+    assert value("youden", "threshold") == pytest.approx(
+        value("tpr", "threshold") - value("fpr", "threshold")
+    )
     assert value("verifier_gain", "threshold") == pytest.approx(value("gap_pooled", "threshold"))
     # For a binary verifier: pooled precision from accuracy, TPR and FPR (measurement.md, section 3).
     accept = accuracy * value("tpr", "threshold") + (1 - accuracy) * value("fpr", "threshold")
@@ -226,11 +228,7 @@ def test_one_prompt_by_direct_integration(h: float) -> None:
 
     continuous = quad(
         lambda s: (
-            n
-            * (p * cdf1(s) + (1 - p) * cdf0(s)) ** (n - 1)
-            * p
-            * norm.pdf((s - level - shift) / 0.6)
-            / 0.6
+            n * (p * cdf1(s) + (1 - p) * cdf0(s)) ** (n - 1) * p * norm.pdf((s - level - shift) / 0.6) / 0.6
         ),
         -6,
         8,
@@ -273,7 +271,9 @@ def test_truth_of_drawn_prompts_is_what_their_responses_tend_to() -> None:
     se = chosen.mean(axis=0).std() / math.sqrt(5_000)
     own = truth(MID, "accuracy", "best@8", m=math.inf, prompts=data.prompts)
     assert abs(chosen.mean() - own) < 4 * se
-    assert abs(own - truth(MID, "accuracy", "best@8", m=math.inf)) > 10 * se, "these 25 are not the population"
+    assert abs(own - truth(MID, "accuracy", "best@8", m=math.inf)) > 10 * se, (
+        "these 25 are not the population"
+    )
 
 
 def test_a_draw_is_repeatable_and_its_parts_agree() -> None:
@@ -327,6 +327,8 @@ def test_a_scenario_out_of_range_is_refused(wrong: dict[str, float], told: str) 
     [
         (("gaap", ""), 8, "no truth for quantity 'gaap'"),
         (("gap", "best of 8"), 8, "no filter 'best of 8'"),
+        (("gap", "best@0"), 8, "no filter 'best@0'"),
+        (("gap", "top 9 of 8"), 8, "no filter 'top 9 of 8'"),
         (("gap_pooled", "best@8"), 8, "threshold or soft"),
         (("tpr", "soft"), 8, "goes with filter threshold"),
         (("oracle_share", "soft"), 8, "goes with filter best@n"),

@@ -19,7 +19,8 @@ from gapbench.graders._text import normalise
 from gapbench.records import Prompt
 
 MOST_WRONG = 5
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+_DIGITS = r"-?\d+(?:,\d{3})*(?:\.\d+)?"
+_NUMBER = re.compile(_DIGITS)
 _STEPS = (1, -1, 2, -2, 3, -3, 10, -10)
 # A line that is an answer, perhaps after a word and a colon; and an answer among other words. `12` is in neither of
 # `112`, `-12` and `1.12`.
@@ -60,6 +61,8 @@ class AnswerKey:
         # The longest first, so that `York` is not seen in `New York`; a single letter only in its own case.
         forms = sorted((*self._references, *self.wrong), key=len, reverse=True)
         either = "|".join(re.escape(form) if len(form) == 1 else f"(?i:{re.escape(form)})" for form in forms)
+        if _NUMBER.fullmatch(self.right):
+            either += "|" + _DIGITS  # any other number is an answer too
         right = frozenset(map(_folded, self._references))
         return re.compile(_ALONE % either), re.compile(_AMONG % either), right
 

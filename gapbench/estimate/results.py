@@ -28,6 +28,8 @@ class Estimate:
         The estimate, its standard error and its 95 % interval. NaN where not defined.
     bound_low, bound_high
         The value with every censored or missing row at its worst and at its best, where such rows exceed 1 %.
+    p
+        P-value of `over_optimisation`, one-sided; None for what is no test.
     flags
         Words that qualify the number, such as `descriptive`, `not_estimable`, `degenerate`.
     """
@@ -50,6 +52,7 @@ class Estimate:
     flags: tuple[str, ...] = ()
     bound_low: float | None = None
     bound_high: float | None = None
+    p: float | None = None
 
 
 class Estimates(Sequence[Estimate]):

@@ -31,7 +31,9 @@ CELLS_IN_ALL = 100_000_000
 OFFSETS: Float = np.concatenate([[0.0], np.geomspace(0.05, 64.0, 48)])
 
 
-def gap_by_verdicts(utility: Float, scores: Scores | VerdictCounts, n: int, *, seed: int | Sequence[int] = 0) -> Float:
+def gap_by_verdicts(
+    utility: Float, scores: Scores | VerdictCounts, n: int, *, seed: int | Sequence[int] = 0
+) -> Float:
     """Gap of best@n at every number of verdicts up to M.
 
     Parameters

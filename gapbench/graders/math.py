@@ -12,7 +12,7 @@ import re
 from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, normalise, strip_prefix
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.records import Prompt
-from gapbench.worker import WorkerDied, shared_worker
+from gapbench.worker import CallFailed, WorkerDied, shared_worker
 
 _CHILD = "gapbench.graders._math_child"
 _BOX = re.compile(r"\\f?boxed\s*\{")
@@ -91,10 +91,10 @@ class Math(Grader):
         call = shared_worker().call
         try:
             right = call(f"{_CHILD}:compare", list(prompt.reference), answer, whole, seconds=self.seconds)
-        except WorkerDied:
+        except (CallFailed, WorkerDied):
             return Graded(answer, " ".join(answer.split()), 0.0)
         try:
             form = call(f"{_CHILD}:normal_form", answer, whole, seconds=self.seconds)
-        except WorkerDied:
+        except (CallFailed, WorkerDied):
             form = " ".join(answer.split())
         return Graded(answer, form, float(right)) if form else NOTHING

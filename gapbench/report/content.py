@@ -242,6 +242,17 @@ def limits(view: View, manifest: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def task_limits(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(task, what its own card says it cannot tell), for the tasks that say so."""
+    cards = {name: task.get("card", {}).get("limits") for name, task in manifest.get("tasks", {}).items()}
+    return [(one_line(name, 60), one_line(str(text), 500)) for name, text in cards.items() if text]
+
+
+def simulated(manifest: Mapping[str, Any]) -> bool:
+    """Whether the answers came from the simulated engine, so that no model was measured."""
+    return bool(manifest.get("config", {}).get("engine") == "simulated")
+
+
 def facts(view: View, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The few facts that stand under the title."""
     counts = [

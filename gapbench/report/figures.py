@@ -56,7 +56,7 @@ def score_figure(panels: Sequence[Panel], data: Estimates | pd.DataFrame) -> Fig
     """`plot_score_distributions`, a row of panels for each domain and a column for each verifier."""
     view = View(data)
     verifiers = view.judging or view.verifiers or [""]
-    figure = Figure(figsize=(max(2.7 * len(verifiers), 4.0), 0.8 + 1.75 * len(view.domains)))
+    figure = Figure(figsize=(max(2.9 * len(verifiers), 4.0), 0.8 + 1.75 * len(view.domains)))
     grid = figure.subplots(len(view.domains), len(verifiers), squeeze=False, sharex="col")
     for row, domain in zip(grid, view.domains, strict=True):
         for ax, verifier in zip(row, verifiers, strict=True):

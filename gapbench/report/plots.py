@@ -94,7 +94,9 @@ def plot_gap_by_domain(data: Estimates | pd.DataFrame, ax: Axes) -> Axes:
     ax.grid(False, axis="y")
     ax.set_xlabel("gap: accuracy after filtering − accuracy (95 % interval)")
     ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 else f"{x:+.3g}".replace("-", "−")))
+    ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 else f"{x:+.3g}".replace("-", "−"))
+    )
     handles = [
         Line2D([], [], color=colour(index), marker=marker(index), label=_verifier_label(view, verifier))
         for index, verifier in enumerate(view.judging)
@@ -185,7 +187,7 @@ def plot_score_distributions(
         Gives the AUC within prompts for the title.
     """
     scores, utility, tied = _scored(panels, domain, verifier)
-    title = f"{domain_label(domain)} · {label(verifier)}"
+    title = f"{domain_label(domain, 20)} · {label(verifier, 14)}"
     auc = None if estimates is None else View(estimates).get(domain, "auc_within", verifier)
     if auc is not None:
         shown = f"{auc.value:.2f} [{auc.low:.2f}, {auc.high:.2f}]" if drawable(auc) else "not estimable"

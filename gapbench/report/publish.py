@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from gapbench.engines.base import derive_seed
@@ -46,7 +45,6 @@ def publish(run: Run) -> Estimates:
         examples=list(examples(run, panels)),
         figures=figures,
     )
-    plt.close("all")
     return estimates
 
 

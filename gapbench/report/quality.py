@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,17 @@ from gapbench.panel import Panel
 
 
 @dataclass(frozen=True)
-class ResponseCounts:
+class ResponseQuality:
     """The responses of a task.
 
     Attributes
     ----------
     counted
         Those with a utility; they are the sample.
-    left_out
-        Places of the prompts-by-responses grid without one: errors, or not drawn or graded yet.
+    errors
+        Asked for and lost; they leave the sample.
+    absent
+        Not drawn or not graded yet, of as many responses to each prompt as the most asked one has.
     censored
         Cut at the token limit; utility 0, and counted.
     no_answer
@@ -32,13 +35,14 @@ class ResponseCounts:
     task: str
     prompts: int
     counted: int
-    left_out: int
+    errors: int
+    absent: int
     censored: int
     no_answer: int
 
 
 @dataclass(frozen=True)
-class VerdictCounts:
+class VerdictQuality:
     """The verdicts of one verifier on a task: counted responses with and without a valid one."""
 
     domain: str
@@ -67,36 +71,37 @@ class StageCost:
     statuses: Counter[str] = field(default_factory=Counter)
 
 
-def response_counts(panels: Sequence[Panel]) -> list[ResponseCounts]:
+def response_quality(panels: Sequence[Panel]) -> list[ResponseQuality]:
     """One row a task."""
     rows = []
     for panel in panels:
         counted = ~np.isnan(panel.utility)
         silent = counted & ~panel.censored & (panel.answers < 0)
         rows.append(
-            ResponseCounts(
+            ResponseQuality(
                 panel.domain,
                 panel.task,
                 prompts=len(panel.prompt_ids),
                 counted=int(counted.sum()),
-                left_out=int((~counted).sum()),
-                censored=int(panel.censored.sum()),
+                errors=int((panel.censored & ~counted).sum()),
+                absent=int((~panel.censored & ~counted).sum()),
+                censored=int((panel.censored & counted).sum()),
                 no_answer=int(silent.sum()),
             )
         )
     return rows
 
 
-def verdict_counts(panels: Sequence[Panel]) -> list[VerdictCounts]:
+def verdict_quality(panels: Sequence[Panel]) -> list[VerdictQuality]:
     """One row a task and verifier."""
     rows = []
     for panel in panels:
         counted = ~np.isnan(panel.utility)
         for verifier, scores in panel.scores.items():
-            valid = ~np.isnan(scores.values).all(axis=2)
+            valid = ~np.isnan(scores.mean)
             judged = int((counted & valid).sum())
             rows.append(
-                VerdictCounts(panel.domain, panel.task, verifier, judged, int(counted.sum()) - judged)
+                VerdictQuality(panel.domain, panel.task, verifier, judged, int(counted.sum()) - judged)
             )
     return rows
 
@@ -140,5 +145,5 @@ def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, Mapping) or value is None or value == []:
         return [(name, "none")]
     if isinstance(value, (list, tuple)):
-        return [(name, ", ".join(str(item) for item in value))]
+        return [(name, json.dumps(value, ensure_ascii=False, default=str))]
     return [(name, str(value))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -36,7 +37,10 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
 def label(name: str, limit: int = 28) -> str:
     """A name that stands in a figure as it is: no control characters, and `$` starts no formula."""
-    return one_line(name, limit).replace("$", r"\$")
+    shown = re.sub(
+        "[\u2400-\u2421]", "\ufffd", one_line(name, limit)
+    )  # control pictures, which few fonts have
+    return shown.replace("$", r"\$")
 
 
 def colour(index: int) -> str:
@@ -54,9 +58,9 @@ def dashes(index: int) -> tuple[float, ...]:
     return DASHES[index % len(DASHES)]
 
 
-def domain_label(domain: str) -> str:
+def domain_label(domain: str, limit: int = 28) -> str:
     """A domain's name as a label."""
-    return "all domains" if domain == OVERALL else label(domain)
+    return "all domains" if domain == OVERALL else label(domain, limit)
 
 
 def right_style() -> dict[str, Any]:

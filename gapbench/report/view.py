@@ -152,20 +152,22 @@ class View:
         n: int | None = None,
         task: str = "",
     ) -> Estimate | None:
-        """The first row of a quantity with this filter and n, where they are given."""
-        for row in self.find(domain, quantity, verifier, task):
-            if (filter is None or row.filter == filter) and (n is None or row.n == n):
-                return row
-        return None
+        """The row of a quantity with this filter and n, where they are given, and with the most verdicts."""
+        rows = [
+            row
+            for row in self.find(domain, quantity, verifier, task)
+            if (filter is None or row.filter == filter) and (n is None or row.n == n)
+        ]
+        return max(rows, key=lambda row: row.m or 0, default=None)
 
     def curve(self, domain: str, quantity: str, verifier: str = "", family: str = "") -> list[Estimate]:
         """Rows of a quantity against n, ascending; `family` is `best`, `majority` or empty for pass@k."""
+        ns = {row.n for row in self.find(domain, quantity, verifier) if row.n is not None}
         rows = [
-            row
-            for row in self.find(domain, quantity, verifier)
-            if row.n is not None and row.filter == (f"{family}@{row.n}" if family else "")
+            self.get(domain, quantity, verifier, filter=f"{family}@{n}" if family else "", n=n)
+            for n in sorted(ns)
         ]
-        return sorted(rows, key=lambda row: row.n or 0)
+        return [row for row in rows if row is not None]
 
     def headline_n(self, verifier: str) -> int | None:
         """The n at which a verifier is reported.
@@ -212,8 +214,8 @@ class View:
         n = self.headline_n(verifier)
         if n is None:
             return "gap"
-        row = next(row for row in self.estimates if row.verifier == verifier and row.n == n)
-        parts = [f"best@{n}"] + ([f"m={row.m}"] if row.m is not None else [])
+        m = max((row.m or 0 for row in self.estimates if row.verifier == verifier and row.n == n), default=0)
+        parts = [f"best@{n}"] + ([f"m={m}"] if m else [])
         return f"gap[{', '.join(parts + ['pool=N'] * self.whole_pool(verifier))}]"
 
     def headlines(self) -> Iterator[tuple[str, str, Estimate | None]]:

@@ -104,7 +104,7 @@ class _Judged:
             return self.selected(label, threshold) - p
 
         def oracle() -> Float:
-            if not (found := re.fullmatch(r"best@(\d+)", label)):
+            if not (found := re.fullmatch(r"best@([1-9]\d*)", label)):
                 raise UserError(f"quantity '{quantity}' goes with filter best@n, not '{label}'")
             return np.asarray(1 - (1 - p) ** int(found[1]))
 
@@ -143,24 +143,22 @@ class _Judged:
             return p
         if label in ("threshold", "soft"):
             return _share(self.weights(label, threshold), p)
-        if found := re.fullmatch(r"threshold@(\d+)", label):
-            w1, w0 = self.weights("threshold", threshold)
-            none = (1 - p * w1 - (1 - p) * w0) ** int(found[1])
-            return (1 - none) * _share((w1, w0), p) + none * _share((1 - w1, 1 - w0), p)
-        if found := re.fullmatch(r"majority@(\d+)", label):
-            return _majority(p, int(found[1]))
-        if found := re.fullmatch(r"best@(\d+)", label):
-            size = int(found[1])
-            return self.ranked(lambda below: below**size)
-        if found := re.fullmatch(r"top (\d+) of (\d+)", label):
-            k, size = int(found[1]), int(found[2])
-            # The r-th highest of n uniforms is Beta(n - r + 1, r).
-            return self.ranked(
-                lambda below: sum(betainc(size - r + 1, r, below) for r in range(1, k + 1)) / k
-            )
         if found := re.fullmatch(r"top (0?\.\d+|1)", label):
             q = float(found[1])
             return self.ranked(lambda below: np.maximum(0.0, below - (1 - q)) / q)
+        if found := re.fullmatch(r"top ([1-9]\d*) of (\d+)", label):
+            k, size = int(found[1]), int(found[2])
+            if k <= size:
+                return self.ranked(lambda below: _top(below, k, size))
+        if found := re.fullmatch(r"(best|majority|threshold)@([1-9]\d*)", label):
+            size = int(found[2])
+            if found[1] == "best":
+                return self.ranked(lambda below: below**size)
+            if found[1] == "majority":
+                return _majority(p, size)
+            w1, w0 = self.weights("threshold", threshold)
+            none = (1 - p * w1 - (1 - p) * w0) ** size
+            return (1 - none) * _share((w1, w0), p) + none * _share((1 - w1, 1 - w0), p)
         raise UserError(
             f"no filter '{label}'; there are: best@n, top k of n, top q, majority@n, threshold, threshold@n, soft"
         )
@@ -285,6 +283,18 @@ def _judge(scenario: Scenario, prompts: Prompts, m: float) -> _Judged:
     else:
         raise UserError(f"m is a whole number of verdicts from 1, or infinite, not {m}")
     return _Judged(scenario, prompts, m, score, *_mixed(scenario, prompts, of_level))
+
+
+def _top(below: Float, k: int, n: int) -> Float:
+    """Share of the best k of n responses whose score has a cdf of at most `below`.
+
+    With B ~ Binomial(n, 1 - F) responses above it is E[max(0, k - B)]/k, and E[B; B < k] = n (1 - F) P(B' < k - 1)
+    with B' of one trial fewer.
+    """
+    share = betainc(n - k + 1, k, below)
+    if k > 1:
+        share = share - n * (1 - below) / k * betainc(n - k + 1, k - 1, below)
+    return np.asarray(share)
 
 
 def _majority(p: Float, n: int) -> Float:

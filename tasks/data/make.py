@@ -14,62 +14,43 @@ from pathlib import Path
 from typing import Any
 
 ROWS = 350
-NUMBERS = range(10, 100)
+NUMBERS = range(2, 500)
 
 # A word stands in one list only and fits no other one.
 CATEGORIES = {
-    "a fruit": "apple banana cherry grape lemon mango melon pear pineapple strawberry blueberry watermelon apricot fig papaya",
-    "an animal": "dog cat horse cow pig sheep goat lion tiger elephant monkey rabbit bear wolf fox deer zebra giraffe",
-    "a color": "red blue green yellow purple brown black white gray pink",
-    "a tool": "hammer saw drill wrench screwdriver pliers shovel axe chisel rake",
-    "a body part": "arm leg foot hand head nose ear eye mouth knee elbow shoulder finger toe neck",
-    "a piece of clothing": "shirt pants hat coat dress skirt sock glove scarf jacket sweater",
-    "a piece of furniture": "chair table sofa bed desk bookcase wardrobe cabinet couch stool",
-    "a vehicle": "car bus truck train bicycle motorcycle airplane helicopter boat ship van tractor",
-    "a musical instrument": "piano guitar violin drum flute trumpet harp clarinet cello saxophone banjo",
-    "a sport": "soccer tennis basketball baseball golf hockey volleyball rugby swimming boxing wrestling",
-    "a country": "France Germany Italy Spain Japan China India Brazil Canada Mexico Egypt Russia Norway Kenya",
-    "a metal": "copper tin zinc lead aluminum nickel steel titanium brass platinum",
-    "a job": "doctor teacher nurse lawyer farmer baker plumber carpenter pilot engineer chef dentist",
-    "a kind of weather": "rain snow wind fog hail thunder storm sunshine drizzle",
-    "a day of the week": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
-    "a planet": "Mars Venus Jupiter Saturn Neptune Uranus",
-    "a shape": "circle square triangle rectangle pentagon hexagon oval",
-    "a vegetable": "carrot potato onion cabbage broccoli spinach celery lettuce cauliflower turnip",
+    "fruit": "apple banana cherry grape lemon mango melon pear pineapple strawberry blueberry watermelon apricot fig papaya",
+    "animal": "dog cat horse cow pig sheep goat lion tiger elephant monkey rabbit bear wolf fox deer zebra giraffe",
+    "color": "red blue green yellow purple brown black white gray pink",
+    "tool": "hammer saw drill wrench screwdriver pliers shovel axe chisel rake",
+    "body part": "arm leg foot hand head nose ear eye mouth knee elbow shoulder finger toe neck",
+    "clothing": "shirt pants hat coat dress skirt sock glove scarf jacket sweater",
+    "furniture": "chair table sofa bed desk bookcase wardrobe cabinet couch stool",
+    "vehicle": "car bus truck train bicycle motorcycle airplane helicopter boat ship van tractor",
+    "instrument": "piano guitar violin drum flute trumpet harp clarinet cello saxophone banjo",
+    "sport": "soccer tennis basketball baseball golf hockey volleyball rugby swimming boxing wrestling",
+    "country": "France Germany Italy Spain Japan China India Brazil Canada Mexico Egypt Russia Norway Kenya",
+    "metal": "copper tin zinc lead aluminum nickel steel titanium brass platinum",
+    "job": "doctor teacher nurse lawyer farmer baker plumber carpenter pilot engineer chef dentist",
+    "weather": "rain snow wind fog hail thunder storm sunshine drizzle",
+    "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+    "planet": "Mars Venus Jupiter Saturn Neptune Uranus",
+    "shape": "circle square triangle rectangle pentagon hexagon oval",
+    "vegetable": "carrot potato onion cabbage broccoli spinach celery lettuce cauliflower turnip",
 }
 
 
-def larger(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Two different numbers of two digits, in either order."""
-    while True:
-        a, b = rng.sample(NUMBERS, 2)
-        yield {"a": a, "b": b, "answer": max(a, b)}
-
-
-def ordering(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Three different numbers of two digits, to put in order."""
-    while True:
-        numbers = rng.sample(NUMBERS, 3)
-        if numbers != sorted(numbers):
-            yield {"numbers": numbers, "answer": ", ".join(map(str, sorted(numbers)))}
+def successor(rng: random.Random) -> Iterator[dict[str, Any]]:
+    """A number of up to three digits and the next one."""
+    for number in rng.sample(NUMBERS, len(NUMBERS)):
+        yield {"number": number, "answer": number + 1}
 
 
 def category(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Four words, one of them of the category asked for and each of the others of another one."""
-    while True:
-        kinds = rng.sample(sorted(CATEGORIES), 4)
-        words = [rng.choice(CATEGORIES[kind].split()) for kind in kinds]
-        options = rng.sample(words, 4)
-        yield {"category": kinds[0], "choices": options, "answer": words[0]}
-
-
-def odd_one_out(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Three words of one category and one of another."""
-    while True:
-        same, other = rng.sample(sorted(CATEGORIES), 2)
-        odd = rng.choice(CATEGORIES[other].split())
-        options = rng.sample([*rng.sample(CATEGORIES[same].split(), 3), odd], 4)
-        yield {"choices": options, "answer": odd}
+    """Every word once, its own kind among three others."""
+    words = [(word, kind) for kind, words in CATEGORIES.items() for word in words.split()]
+    for word, kind in rng.sample(words, len(words)):
+        others = rng.sample(sorted(set(CATEGORIES) - {kind}), 3)
+        yield {"word": word, "choices": rng.sample([kind, *others], 4), "answer": kind}
 
 
 def caesar(rng: random.Random) -> Iterator[dict[str, Any]]:
@@ -84,10 +65,8 @@ def caesar(rng: random.Random) -> Iterator[dict[str, Any]]:
 
 
 FILES = {
-    "larger.jsonl": larger,
-    "ordering.jsonl": ordering,
+    "successor.jsonl": successor,
     "category.jsonl": category,
-    "odd_one_out.jsonl": odd_one_out,
     "caesar.jsonl": caesar,
 }
 
