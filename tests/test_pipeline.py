@@ -119,7 +119,7 @@ def test_an_existing_run_is_not_touched_without_resume(tmp_path: Path) -> None:
         (("run", "starter", "--engine", "simulatd", "-m", "x"), "did you mean 'simulated'"),
         (("run", "starter", "-V", "yesnoo", "--engine", "simulated"), "did you mean 'yesno'"),
         (("run", "starter", "-n", "0", "--engine", "simulated"), "greater than or equal to 1"),
-        (("run", "starter", "-n", "four"), "not a valid int"),
+        (("run", "starter", "-n", "four"), "valid integer"),
         (("run", "starter", "--nope"), "--nope"),
         (("run", "starter", "--until", "lunch", "--engine", "simulated"), "not a stage"),
         (("run", "starter", "--engine", "simulated", "--engine-option", "delay"), "KEY=VALUE"),
@@ -186,7 +186,8 @@ def test_what_a_reply_counts_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "descriptive" in accuracy.flags
     votes = panel.scores["majority"].values[0, :, 0]
     assert votes[:2].tolist() == [0.5, 0.5]
-    assert all(vote != vote for vote in votes[2:]), "no answer is no vote"
+    assert votes[2:5].tolist() == [0.0, 0.0, 0.0], "no answer is no vote, and nobody agrees with it"
+    assert votes[5] != votes[5], "an error leaves the pool"
 
 
 class Broken(Grader):

@@ -153,8 +153,6 @@ def test_generated_answers_are_right():
         return [json.loads(line) for line in (suites_dir() / "data" / name).open()]
 
     assert all(row["answer"] == row["number"] + 1 for row in data("successor.jsonl"))
-    for row in data("caesar.jsonl"):
-        assert "".join(chr((ord(letter) - 66) % 26 + 65) for letter in row["cipher"]) == row["answer"]
     for row in data("category.jsonl"):
         assert len(set(row["choices"])) == 4
         assert row["choices"].count(row["answer"]) == 1

@@ -284,8 +284,8 @@ def test_first_tokens_follow_the_softmax(engine, temperature, top_p):
 @pytest.mark.model
 @pytest.mark.slow
 def test_short_sequences_follow_generate(engine):
-    n, settings = 1024, {"temperature": 0.9, "top_p": 0.9}
-    messages = shared()[0]
+    n, settings = 512, {"temperature": 0.6, "top_p": 0.9}
+    messages = distinct()[5]
     results = run(engine, requests([messages], "plain", n=n, max_tokens=2, **settings))
     ours = Counter(result.token_ids for result in results.values())
     torch.manual_seed(11)
@@ -303,7 +303,7 @@ def test_short_sequences_follow_generate(engine):
             **settings,
         )
         theirs.update(tuple(row) for row in out[:, ids.shape[1] :].tolist())
-    common = [pair for pair, count in (ours + theirs).items() if count >= 20]
+    common = [pair for pair, count in (ours + theirs).items() if count >= 16]
     assert len(common) > 3
     table = [[counts[pair] for pair in common] for counts in (ours, theirs)]
     for row in table:

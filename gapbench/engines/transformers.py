@@ -130,7 +130,7 @@ class TransformersEngine(Engine):
 
     def _encode(self, request: Request) -> Ids:
         """Token ids of a conversation: the model's own template in chat style, where it has one."""
-        if request.style == "chat" and self.model.chat_template:
+        if request.style == "chat" and self.model.chat_template and request.messages:
             turns = [{"role": message.role, "content": message.content} for message in request.messages]
             ids = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
         else:

@@ -18,6 +18,7 @@ from gapbench.estimate.selection import (
     Order,
     Random,
     RankFilter,
+    corrected_gap,
     mean_response,
     passes,
     soft_weights,
@@ -305,39 +306,41 @@ class TaskMeasures:
         return found
 
     def _weighted(self, name: str, m: int, score: Float, scores: Scores | VerdictCounts) -> Measures:
-        """Macro and pooled gaps of the threshold and of soft weights, with their controls."""
+        """Macro and pooled gaps of the threshold and of soft weights, with their controls.
+
+        The macro gap of the threshold is that of a budget of the N responses there are: what an endless budget would
+        find where nothing of N passes is not in the data. `nothing_passes` is the share of such prompts.
+        """
         found: Measures = {}
 
         def add(quantity: str, label: str, value: Quantity) -> None:
             found[Key(name, quantity, label, None, m)] = Measured(value)
 
-        def both(label: str, within: Float, overall: Float) -> None:
-            """Weights may differ by a factor of each prompt for the macro gap, and not for the pooled one."""
+        def both(label: str, gap: Float, control: Float, overall: Float) -> None:
+            """Macro gap with its control; pooled gap by weights that compare across prompts."""
             accept = mean_response(overall, self.present)
             chosen = mean_response(overall * self.utility, self.present)
             shuffled = mean_response(overall * self.across, self.present)
             base = mean_response(self.across, self.present)
-            add("gap", label, mean(weighted_gap(self.utility, within), -1.0, 1.0))
+            add("gap", label, mean(gap, -1.0, 1.0))
             add("gap_pooled", label, ratio_less_mean(chosen, accept, self.accuracy, when_empty=0.0))
             # Weight and utility of two different responses: those of the same one are related within the prompt.
             others = np.maximum(self.present.sum(axis=1) - 1, 1)
             apart = accept * self.accuracy + (accept * self.accuracy - chosen) / others
             mix = ratio_less_mean(apart, accept, self.accuracy, when_empty=0.0)
             add("prompt_mix", label, mix)
-            add("gap_permuted", label, mean(weighted_gap(self.within, within), -1.0, 1.0))
+            add("gap_permuted", label, mean(control, -1.0, 1.0))
             add("gap_pooled_permuted", label, ratio_less_mean(shuffled, accept, base, when_empty=0.0))
 
         if scores.threshold is not None:
             passed = passes(score, scores.threshold)
-            both("threshold", passed, passed)
+            both("threshold", weighted_gap(self.utility, passed), weighted_gap(self.within, passed), passed)
             none = np.where(self.present.any(axis=1), 1.0, np.nan)
             none[(passed * self.present).any(axis=1)] = 0.0
             add("nothing_passes", "threshold", mean(none, 0.0, 1.0))
-        both(
-            "soft",
-            soft_weights(score, scores.scale, per_prompt=True),
-            soft_weights(score, scores.scale, per_prompt=False),
-        )
+        soft = soft_weights(score, scores.scale, per_prompt=True)
+        overall = soft_weights(score, scores.scale, per_prompt=False)
+        both("soft", corrected_gap(self.utility, soft), corrected_gap(self.within, soft), overall)
         return found
 
     def _bounds(

@@ -306,6 +306,31 @@ def weighted_gap(utility: Float, weights: Float) -> Float:
     )
 
 
+def corrected_gap(utility: Float, weights: Float) -> Float:
+    """`weighted_gap` without its bias of order 1/N.
+
+    E[w u]/E[w] is a ratio of two means over the same N responses, and so is biased. Leaving out each response in turn
+    gives the bias and takes it away (the jackknife; Quenouille 1956, Biometrika 43). It is for weights that no
+    response can be without, such as soft ones; a threshold that nothing passes cannot be mended so.
+    """
+    present = ~np.isnan(utility)
+    size = present.sum(axis=1, keepdims=True)
+    mean = mean_response(utility, present)
+    weight = np.where(present, weights, 0.0)
+    centred = np.where(present, utility - mean[:, None], 0.0)
+    centred[np.abs(centred) < ROUND_OFF] = 0.0
+    chosen = (weight * centred).sum(axis=1, keepdims=True)
+    total = weight.sum(axis=1, keepdims=True)
+    others = total - weight
+    left = others > ROUND_OFF * total
+    shift = -centred / np.maximum(size - 1, 1)  # of the mean, when one is left out
+    without = np.where(left, (chosen - weight * centred) / np.where(left, others, 1.0) - shift, 0.0)
+    whole = np.where(total > 0, chosen / np.where(total > 0, total, 1.0), 0.0)[:, 0]
+    count = size[:, 0]
+    bias = (count - 1) * (np.where(present, without, 0.0).sum(axis=1) / np.maximum(count, 1) - whole)
+    return np.where(count > 0, np.where(count > 1, whole - bias, 0.0), np.nan)
+
+
 def threshold_at_n(utility: Float, score: Float, threshold: float, n: int) -> Float:
     """Draw up to n responses until one passes, else keep any of them: expected utility of each prompt.
 

@@ -53,21 +53,9 @@ def category(rng: random.Random) -> Iterator[dict[str, Any]]:
         yield {"word": word, "choices": rng.sample([kind, *others], 4), "answer": kind}
 
 
-def caesar(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """A word of three to five letters, each letter moved one place on (Z would become A)."""
-    lines = (Path(__file__).parent / "antonyms.jsonl").read_text(encoding="utf-8").splitlines()
-    pairs = [json.loads(line) for line in lines]
-    known = [pair[side] for pair in pairs for side in ("word", "opposite")]
-    known += [word for words in CATEGORIES.values() for word in words.split()]
-    words = sorted({word.upper() for word in known if 3 <= len(word) <= 5})
-    for word in rng.sample(words, len(words)):
-        yield {"cipher": "".join(chr((ord(letter) - 64) % 26 + 65) for letter in word), "answer": word}
-
-
 FILES = {
     "successor.jsonl": successor,
     "category.jsonl": category,
-    "caesar.jsonl": caesar,
 }
 
 
