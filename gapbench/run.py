@@ -115,12 +115,16 @@ class Run:
         self.manifest = self.store.read_manifest()
         try:
             self.config = RunConfig.model_validate(self.manifest["config"])
-            self.model = str(self.manifest.get("engine", {}).get("model", {}).get("id", self.config.model))
             self._tasks: dict[str, Any] = self.manifest["tasks"]
         except (KeyError, ValueError) as bad:
             raise UserError(
                 f"{path}/manifest.json: not a run of this version of gapbench ({bad!r:.200})"
             ) from None
+
+    @property
+    def model(self) -> str:
+        """The model's full id, or the name it was asked for by while no engine has been started."""
+        return str(self.manifest.get("engine", {}).get("model", {}).get("id", self.config.model))
 
     def graders(self) -> dict[str, Grader]:
         """One grader for each task, as the manifest has it."""
