@@ -32,7 +32,8 @@ def publish(run: Run) -> Estimates:
     panels = run.panels()
     estimates = run.estimate(panels)
     path = run.store.path
-    write_atomic(path / "estimates.json", json.dumps(estimates.to_json(), indent=1) + "\n")
+    lines = ",\n".join(map(json.dumps, estimates.to_json()))
+    write_atomic(path / "estimates.json", f"[\n{lines}\n]\n")
     figures = report_figures(estimates, panels)
     (path / "plots").mkdir(exist_ok=True)
     for name, figure in figures.items():

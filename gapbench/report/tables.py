@@ -24,7 +24,8 @@ STYLES: dict[Reading, str] = {
     "not_estimable": "yellow",
     "no_verdicts": "yellow",
 }
-CONTROL_WORDS: dict[Reading, str] = {"none": "zero, good", "gap": "NOT ZERO", "worse": "NOT ZERO"}
+# Every report looks at several controls, and 1 in 20 sound ones lies outside its 95 % interval.
+CONTROL_LIMIT = 3.3  # standard errors: 1 in 1000
 # The estimator's flags that qualify a number which is still shown.
 NOTES = {
     "descriptive": "fewer than 20 prompts: describes these prompts, claims nothing beyond them",
@@ -87,7 +88,7 @@ def _table(view: View, *, wide: bool) -> Table:
     for verifier in view.judging:
         control = view.headline(OVERALL, verifier, "gap_permuted")
         if control is not None and control.quantity == "gap_permuted":
-            cells = _gap_cells(control, CONTROL_WORDS.get(read(control), WORDS[read(control)]), wide)
+            cells = _gap_cells(control, _control_word(control), wide)
             table.add_row(Text(f"{one_line(verifier, 40)} shuffled"), "", *cells)
     return table
 
@@ -103,6 +104,14 @@ def _verifier_cells(view: View, domain: str, verifier: str, wide: bool) -> list[
         _cell(view.get(domain, "auc_within", verifier), wide, digits=2),
         _cell(view.headline(domain, verifier, "oracle_share"), wide, signed=True, digits=2),
     ]
+
+
+def _control_word(control: Estimate) -> str:
+    if read(control) == "none":
+        return "zero, good"
+    if read(control) not in ("gap", "worse"):
+        return WORDS[read(control)]
+    return "NOT ZERO" if abs(control.value) > CONTROL_LIMIT * control.se else "within chance"
 
 
 def _gap_cells(row: Estimate | None, word: str, wide: bool) -> list[Text]:
