@@ -18,10 +18,24 @@ from gapbench.engines.transformers import TransformersEngine
 from gapbench.records import Message
 
 SHOTS = {"France": "Paris", "Germany": "Berlin", "Italy": "Rome", "Spain": "Madrid"}
-COUNTRIES = (
-    "Japan China Russia Egypt Greece Portugal Sweden Norway Poland Austria Hungary Cuba Peru Chile Kenya India "
-    "Iran Iraq Syria Turkey Finland Denmark Ireland Belgium Canada Ghana Nepal Thailand Vietnam Mongolia Cyprus Malta"
-).split()
+COUNTRIES = [
+    "Japan",
+    "China",
+    "Russia",
+    "Egypt",
+    "Greece",
+    "Portugal",
+    "Sweden",
+    "Norway",
+    "Poland",
+    "Austria",
+    "Hungary",
+    "Cuba",
+    "Peru",
+    "Chile",
+    "Kenya",
+    "India",
+]
 
 
 def messages(country: str) -> tuple[Message, ...]:
@@ -34,10 +48,8 @@ def messages(country: str) -> tuple[Message, ...]:
     return (*turns, Message("user", question.format(country)))
 
 
-def run_engine(
-    engine: TransformersEngine, countries: list[str], n: int, sampling: Sampling
-) -> tuple[int, float]:
-    """Return how many tokens were drawn, and the seconds it took."""
+def run_engine(engine: TransformersEngine, countries: list[str], n: int, sampling: Sampling) -> float:
+    """Return the seconds that n responses to each prompt took."""
     requests = [
         Request(
             messages(country),
@@ -49,23 +61,21 @@ def run_engine(
         for country in countries
     ]
     start = time.perf_counter()
-    tokens = sum(result.n_tokens for result in engine.run(requests))
-    return tokens, time.perf_counter() - start
+    drawn = sum(1 for _ in engine.run(requests))
+    assert drawn == len(countries) * n
+    return time.perf_counter() - start
 
 
-def run_generate(
-    engine: TransformersEngine, countries: list[str], n: int, sampling: Sampling
-) -> tuple[int, float]:
+def run_generate(engine: TransformersEngine, countries: list[str], n: int, sampling: Sampling) -> float:
     """The same through `generate`: prompts padded on the left, 256 rows at a time, stopping at the same string."""
     tokenizer, model = engine._tokenizer, engine._network
     tokenizer.padding_side = "left"
     at_once = max(1, 256 // n)
-    tokens = 0
     start = time.perf_counter()
     for first in range(0, len(countries), at_once):
         texts = [render_plain(messages(country)) for country in countries[first : first + at_once]]
         batch = tokenizer(texts, return_tensors="pt", padding=True).to(model.device)
-        out = model.generate(
+        model.generate(
             **batch,
             do_sample=True,
             temperature=sampling.temperature,
@@ -76,9 +86,7 @@ def run_generate(
             tokenizer=tokenizer,
             pad_token_id=tokenizer.pad_token_id,
         )
-        drawn = out[:, batch["input_ids"].shape[1] :]
-        tokens += int((drawn != tokenizer.pad_token_id).sum())
-    return tokens, time.perf_counter() - start
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -93,14 +101,12 @@ def main() -> None:
     engine = TransformersEngine(chosen.model)
     countries = COUNTRIES[: chosen.prompts]
     sampling = Sampling(max_tokens=chosen.max_tokens, stop=("\n",))
-    totals = {"gapbench": [0, 0.0], "generate": [0, 0.0]}
+    seconds = {"gapbench": 0.0, "generate": 0.0}
     for _ in range(chosen.rounds):
-        for name, runner in (("gapbench", run_engine), ("generate", run_generate)):
-            tokens, seconds = runner(engine, countries, chosen.responses, sampling)
-            totals[name][0] += tokens
-            totals[name][1] += seconds
+        seconds["gapbench"] += run_engine(engine, countries, chosen.responses, sampling)
+        seconds["generate"] += run_generate(engine, countries, chosen.responses, sampling)
     drawn = len(countries) * chosen.responses * chosen.rounds
-    rates = {name: drawn / seconds for name, (_, seconds) in totals.items()}
+    rates = {name: drawn / spent for name, spent in seconds.items()}
     facts = engine.describe()
     print(
         json.dumps(
@@ -114,10 +120,6 @@ def main() -> None:
                 "max_tokens": chosen.max_tokens,
                 "rounds": chosen.rounds,
                 **{f"{name}_responses_per_second": round(rate, 2) for name, rate in rates.items()},
-                **{
-                    f"{name}_tokens_per_second": round(tokens / seconds, 1)
-                    for name, (tokens, seconds) in totals.items()
-                },
                 "ratio": round(rates["gapbench"] / rates["generate"], 2),
             }
         )

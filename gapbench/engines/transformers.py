@@ -1,8 +1,9 @@
 """A local model through Hugging Face transformers: float32 on a processor, bfloat16 on a CUDA device.
 
->>> engine = TransformersEngine("smollm2-135m")                       # doctest: +SKIP
+>>> from gapbench.records import Message
 >>> question = Request((Message("user", "1 + 1?"),), "plain", keys=(("a",),), seeds=(7,))
->>> [result.text for result in engine.run([question])]                # doctest: +SKIP
+>>> engine = TransformersEngine("smollm2-135m")  # doctest: +SKIP
+>>> [result.text for result in engine.run([question])]  # doctest: +SKIP
 [' 2']
 """
 
