@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -233,7 +234,7 @@ def test_analysis_needs_no_torch() -> None:
         "import sys; import gapbench.cli, gapbench.run, gapbench.estimate.table; "
         "sys.exit(bool({'torch', 'transformers', 'vllm', 'datasets', 'reasoning_gym'} & set(sys.modules)))"
     )
-    assert subprocess.run(["python", "-c", probe]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", probe]).returncode == 0
 
 
 def test_registries_find_what_is_filed() -> None:
