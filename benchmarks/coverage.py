@@ -13,7 +13,7 @@ import argparse
 import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +82,7 @@ def cut(quantity: Quantity | Curve, rows: slice) -> Quantity | Curve:
         Term(sign, top[rows], None if bottom is None else bottom[rows])
         for sign, top, bottom in quantity.terms
     )
-    return Quantity(terms, quantity.low, quantity.high, quantity.when_empty)
+    return replace(quantity, terms=terms, carriers=tuple(column[rows] for column in quantity.carriers))
 
 
 def measured(
@@ -97,7 +97,7 @@ def measured(
     """Each quantity, with its moments on every data set; all data sets share one matrix of resamples."""
     data = draw(scenario, prompts * data_sets, RESPONSES, seed)
     panel = data.panel()
-    panel = type(panel)(**{**vars(panel), "scores": {VERIFIER: panel.scores[VERIFIER]}})
+    panel = replace(panel, scores={VERIFIER: panel.scores[VERIFIER]})
     task = TaskMeasures(
         panel,
         ns=powers_of_two(RESPONSES),
@@ -196,7 +196,7 @@ def main() -> None:
                 rows = study(name, prompts, asked.data_sets, filters=["all"], verdict_counts=True)
                 writer.writerows([getattr(row, field) for field in names] for row in rows)
                 file.flush()
-                worst = min(rows, key=lambda row: row.at_best)
+                worst = min(rows, key=lambda row: row.covered)
                 print(
                     f"{name}, {prompts} prompts: worst {worst.quantity}[{worst.filter}] {worst.covered:.3f}"
                 )

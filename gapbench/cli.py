@@ -15,6 +15,7 @@ from rich.console import Console
 import gapbench
 from gapbench.engines.base import engines
 from gapbench.errors import UserError
+from gapbench.grow import grow
 from gapbench.run import DEFAULT_MODEL, DEFAULT_VERIFIERS, STAGES, Run, RunConfig, Stage, execute
 from gapbench.verifiers.base import verifiers
 
@@ -82,6 +83,32 @@ def run(
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="Overrides the tasks' own.")
     ] = None,
+    skip_unanimous: Annotated[
+        bool, typer.Option("--skip-unanimous", help="No verdicts where responses are all right or all wrong.")
+    ] = False,
+    case_control: Annotated[
+        int | None,
+        typer.Option(
+            "--case-control", metavar="R", help="Verify at most R right and R wrong of each prompt."
+        ),
+    ] = None,
+    verified_share: Annotated[
+        float, typer.Option("--verified-share", help="Verify this share of the prompts; grade all.")
+    ] = 1.0,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            "--control", metavar="VERIFIER", help="A cheap one, asked about all, to steady the rest."
+        ),
+    ] = None,
+    half_width: Annotated[
+        float | None,
+        typer.Option("--half-width", metavar="W", help="Add prompts until the gap is known to within W."),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", metavar="TOKENS", help="Add prompts until so many are generated."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Run directory; default runs/SUITE-MODEL.")
     ] = None,
@@ -110,9 +137,21 @@ def run(
         data_dir=None if data is None else str(data),
         seed=seed,
         temperature=temperature,
+        savings={
+            "skip_unanimous": skip_unanimous,
+            "case_control": case_control,
+            "verified_share": verified_share,
+            "control": control,
+        },
     )
     name = f"{Path(suite).stem}-{Path(model).name}" + ("-simulated" if engine == "simulated" else "")
-    done = execute(config, out or Path("runs") / name, resume=resume, upto=_stage(until))
+    path = out or Path("runs") / name
+    if half_width is None and budget is None:
+        done = execute(config, path, resume=resume, upto=_stage(until))
+    else:
+        if until is not None:
+            raise UserError(f"--until {until}: without an interval nothing says when to stop; leave it out")
+        done = grow(config, path, half_width=half_width, budget=budget, resume=resume)
     if until is None:
         _finish(done, as_json)
 
@@ -139,6 +178,131 @@ def verify(run: RunPath) -> None:
 def estimate(run: RunPath, as_json: AsJson = False) -> None:
     """Estimate every quantity of RUN with its interval; write the report beside it."""
     _finish(Run(run), as_json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run directory or more.")],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="run, verifier, filter or domain; default: run, or verifier for one RUN."),
+    ] = None,
+    quantity: Annotated[
+        str, typer.Option("--quantity", help="gap, accuracy, relative_gap, auc_within, ...")
+    ] = "gap",
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="best@8, majority@8, ...; repeatable.")
+    ] = None,
+    verifier: Annotated[
+        list[str] | None, typer.Option("-V", "--verifier", help="Only these; repeatable.")
+    ] = None,
+    verdicts: Annotated[
+        int | None, typer.Option("--verdicts", min=1, help="Thin the gap to this many verdicts a response.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="zero (which have a gap at all?) or one of those compared."),
+    ] = None,
+    adjust: Annotated[str, typer.Option("--adjust", help="holm, or bh for an exploratory grid.")] = "holm",
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs, verifiers, filters or domains, paired where prompts are shared.
+
+    Example: gapbench compare runs/small runs/large; gapbench compare runs/small --by domain --against zero
+    """
+    import gapbench.compare as comparing
+    from gapbench.report.comparison import print_comparisons
+
+    opened = [Run(path) for path in runs]
+    found = comparing.compare(
+        opened,
+        by=by,
+        quantity=quantity,
+        filters=filters or [],
+        verifiers=verifier or [],
+        verdicts=verdicts,
+        against=against,
+        adjust=adjust,
+    )
+    if as_json:
+        named = [{"model": run.model, "path": str(run.store.path)} for run in opened]
+        print(json.dumps({"runs": named, **found.to_json()}, allow_nan=False))
+    else:
+        print_comparisons(found, Console())
+
+
+@app.command()
+def plan(
+    run: RunPath,
+    half_width: Annotated[float, typer.Option("--half-width", help="Half of the wanted 95 % interval.")],
+    filter: Annotated[str, typer.Option("--filter", help="best@n, the filter of the gap.")] = "best@4",
+    verifier: Annotated[
+        str | None, typer.Option("-V", "--verifier", help="Default: the first that asks a model.")
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option("--control", metavar="VERIFIER", help="A cheaper one of RUN's, to steady the estimate."),
+    ] = None,
+    verdicts: Annotated[
+        int | None, typer.Option("--verdicts", min=1, help="The m of the gap; default: RUN's.")
+    ] = None,
+    max_prompts: Annotated[
+        int | None, typer.Option("--max-prompts", min=2, help="As many as a task has.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """From the pilot RUN, find prompts, responses and verdicts that reach a half-width at least tokens.
+
+    Example: gapbench plan runs/pilot --half-width 0.02
+    """
+    from gapbench.design import best_n
+    from gapbench.design import plan as find
+    from gapbench.pilot import plan_document, read_pilot
+    from gapbench.report.planned import print_plan
+
+    found = find(
+        read_pilot(Run(run), verifier, control),
+        half_width=half_width,
+        n=best_n(filter),
+        m=verdicts,
+        most_prompts=max_prompts,
+    )
+    if as_json:
+        print(json.dumps(plan_document(found), allow_nan=False))
+    else:
+        print_plan(found, Console())
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Responses with their utilities.")],
+    verdicts: Annotated[Path | None, typer.Argument(metavar="[VERDICTS]", help="Verdicts on them.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The run directory to make.")] = ...,  # type: ignore[assignment]
+    source: Annotated[str, typer.Option("--from", help="What FILE is: table (CSV or Parquet).")] = "table",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold", metavar="VERIFIER=SCORE", help="Score from which a response passes; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Make a run of a table of responses and verdicts, for every other command to read.
+
+    Example: gapbench import responses.csv verdicts.csv --from table --out runs/mine
+    """
+    from gapbench.interop.table import import_table
+
+    if source != "table":
+        raise UserError(f"--from {source}: not a format that can be read; there are: table")
+    thresholds = {}
+    for pair in threshold or []:
+        name, _, value = pair.rpartition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            raise UserError(f"--threshold {pair}: write it as VERIFIER=SCORE, with a number") from None
+    for line in import_table(file, verdicts, out=out, thresholds=thresholds).lines():
+        Console(stderr=True, soft_wrap=True).print(line, highlight=False, markup=False)
 
 
 @app.command()
@@ -190,7 +354,8 @@ def _config(**values: Any) -> RunConfig:
         return RunConfig(**values)
     except ValueError as bad:
         first = bad.errors()[0]  # type: ignore[attr-defined]
-        raise UserError(f"--{first['loc'][0]}: {first['msg'].lower()} (got {first['input']!r})") from None
+        option = str(first["loc"][-1]).replace("_", "-")
+        raise UserError(f"--{option}: {first['msg'].lower()} (got {first['input']!r})") from None
 
 
 def _stage(name: str | None) -> Stage:

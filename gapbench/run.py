@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -17,23 +17,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 import gapbench
 from gapbench import stages
-from gapbench.engines.base import Engine, Sampling, engines
+from gapbench.engines.base import Engine, Key, Sampling, engines
 from gapbench.errors import UserError
 from gapbench.estimate.results import Estimates
 from gapbench.estimate.table import estimate_panels
 from gapbench.graders.base import Grader, graders
 from gapbench.panel import Panel, build_panels
 from gapbench.records import Prompt
+from gapbench.savings import Savings
 from gapbench.store import RunStore
 from gapbench.tasks import Split, Suite, load_suite
 from gapbench.verifiers.base import ModelVerifier, Verifier, verifiers
 
 Stage = Literal["sample", "grade", "verify"]
 STAGES: tuple[Stage, ...] = ("sample", "grade", "verify")
+IMPORTED = "imported"  # the engine of a run that was made of a table
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_VERIFIERS = ("yesno", "majority", "likelihood")
 
@@ -53,6 +56,8 @@ class RunConfig(BaseModel):
         Prompts for each task; None takes all, up to the task's own maximum.
     temperature
         Overrides the tasks' own sampling temperature.
+    savings
+        What verifiers that ask a model are not asked about, on purpose.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,11 +74,13 @@ class RunConfig(BaseModel):
     data_dir: str | None = None
     seed: int = 0
     temperature: float | None = Field(default=None, ge=0)
+    savings: Savings = Savings()
 
     def grown_from(self, old: RunConfig) -> None:
         """Check that a run made with `old` can go on with this.
 
-        More responses, prompts, verdicts and verifiers can be added to a run; all else must stay as it was.
+        More responses, prompts, verdicts and verifiers can be added to a run, and fewer verdicts saved; all else must
+        stay as it was.
 
         Raises
         ------
@@ -86,6 +93,8 @@ class RunConfig(BaseModel):
                 bad = mine < theirs
             elif name == "limit":
                 bad = mine is not None and (theirs is None or mine < theirs)
+            elif name == "savings":
+                bad = not mine.asks_all_of(theirs)
             elif name == "verifiers":
                 bad = not set(theirs) <= set(mine)
             else:
@@ -144,18 +153,40 @@ class Run:
         return {name: replace(own, temperature=self.config.temperature) for name, own in drawn.items()}
 
     def verifiers(self) -> list[Verifier]:
-        """The run's verifiers."""
-        return [verifiers.get(name)() for name in self.config.verifiers]
+        """The run's verifiers; those of an imported run are what its manifest says of them."""
+        told = self.manifest.get("verifiers", {})
+        return [
+            _told(name, told[name]) if name in told else verifiers.get(name)()
+            for name in self.config.verifiers
+        ]
 
     def panels(self) -> list[Panel]:
         """The run as arrays, one panel a task."""
-        return build_panels(self.store, self.verifiers())
+        panels = build_panels(self.store, self.verifiers())
+        return [self.config.savings.mark(panel, self._asking()) for panel in panels]
+
+    def _asking(self) -> list[ModelVerifier]:
+        """Verifiers that ask a model."""
+        return [verifier for verifier in self.verifiers() if isinstance(verifier, ModelVerifier)]
+
+    def _chosen(self) -> dict[str, set[Key]]:
+        """For each verifier, the responses worth a verdict by what the grader found; none named where all are."""
+        saved = {one.name: self.config.savings.of(one.name) for one in self._asking()}
+        saved = {name: own for name, own in saved.items() if not own.none}
+        panels = build_panels(self.store, []) if saved else []
+        return {name: {key for panel in panels for key in own.keys(panel)} for name, own in saved.items()}
 
     def estimate(self, panels: list[Panel] | None = None) -> Estimates:
         """Every quantity of the run with its interval; `panels` saves reading them again."""
         return estimate_panels(
             self.panels() if panels is None else panels, model=self.model, seed=self.config.seed
         )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated so far: of responses and of verdicts."""
+        tables = (self.store.read(name, ["n_tokens"])["n_tokens"] for name in ("responses", "verdicts"))
+        return sum(int(pc.sum(column).as_py() or 0) for column in tables)
 
     def describe(self) -> dict[str, Any]:
         """The `run` part of the `--json` document: the manifest and where the run lies."""
@@ -172,10 +203,15 @@ class Run:
         Raises
         ------
         UserError
-            If the engine cannot do what a verifier needs, or another process is writing to the run.
+            If the engine cannot do what a verifier needs, another process is writing to the run, or the run was imported.
         """
+        if self.config.engine == IMPORTED:
+            source = self.manifest["imported"]["responses"]["file"]
+            raise UserError(
+                f"{self.store.path}: imported from {source}, with no model behind it; estimate it, or import a longer table"
+            )
         wanted = (only,) if only else STAGES[: STAGES.index(upto) + 1]
-        asking = [verifier for verifier in self.verifiers() if isinstance(verifier, ModelVerifier)]
+        asking = self._asking()
 
         @cache
         def engine() -> Engine:
@@ -192,7 +228,7 @@ class Run:
                 ),
                 "grade": lambda: stages.grade(self.store, writer, self.graders()),
                 "verify": lambda: stages.verify(
-                    self.store, writer, engine, asking, self.config.verdicts, self.config.seed
+                    self.store, writer, engine, asking, self.config.verdicts, self.config.seed, self._chosen()
                 ),
             }
             try:
@@ -232,6 +268,9 @@ def execute(config: RunConfig, out: str | Path, *, resume: bool = False, upto: S
     """
     for name in config.verifiers:
         verifiers.get(name)
+    control = config.savings.control
+    if control is not None and (control not in config.verifiers or len(config.verifiers) < 2):
+        raise UserError(f"--control {control}: name one of the run's verifiers, and a dearer one beside it")
     engines.get(config.engine)
     suite = load_suite(config.suite, limit=config.limit, split=config.split, data_dir=config.data_dir)
     prompts = [prompt for task in suite.tasks for prompt in task.prompts]
@@ -254,6 +293,12 @@ def execute(config: RunConfig, out: str | Path, *, resume: bool = False, upto: S
     run = Run(out)
     run.advance(upto)
     return run
+
+
+def _told(name: str, facts: Mapping[str, Any]) -> Verifier:
+    """A verifier that is no plug-in: only its verdicts are here, and what is known of them."""
+    told: type[Verifier] = type("Told", (Verifier,), {"name": name, "cost": "not known", **facts})
+    return told()
 
 
 def now() -> str:

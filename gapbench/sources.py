@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import json
+import logging
 import zlib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -88,6 +89,8 @@ class HubSource(_Source):
             return read_table(data_dir / self.local)
         import datasets
 
+        # The hub's client reports each retry; what it comes to is said below, in one line.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         try:
             table = datasets.load_dataset(
                 self.datasets, self.config, split=self.split, revision=self.revision

@@ -7,8 +7,9 @@ alone, and what makes a killed run resumable. Every stage returns the number of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from gapbench.engines.base import Engine, Key, Request, Sampling, derive_seed
 from gapbench.errors import UserError
@@ -176,6 +177,7 @@ def verify(
     verifiers: Sequence[ModelVerifier],
     verdicts: int,
     seed: int,
+    chosen: Mapping[str, Collection[Key]] = MappingProxyType({}),
 ) -> Session:
     """Draw the verdicts that are missing.
 
@@ -188,11 +190,13 @@ def verify(
         Gives the engine; called only if something is missing.
     verdicts
         Replicates for each response; a deterministic verifier gives one.
+    chosen
+        For a verifier, the keys of the responses to ask about (`gapbench.savings`); all where it is not here.
     """
     session = Session("verify")
     done = store.keys(Verdict)
     by_name = {verifier.name: verifier for verifier in verifiers}
-    requests = list(_verdict_requests(store, by_name, done, verdicts, seed))
+    requests = list(_verdict_requests(store, by_name, done, verdicts, seed, chosen))
     seeds = {key: own for request in requests for key, own in zip(request.keys, request.seeds, strict=True)}
     asked = {key: request.keys[0] for request in requests for key in request.keys}
     results = engine().run(requests) if requests else ()
@@ -230,12 +234,15 @@ def _verdict_requests(
     done: set[Key],
     verdicts: int,
     seed: int,
+    chosen: Mapping[str, Collection[Key]],
 ) -> Iterator[Request]:
     # Ordered by verifier, prompt, response text: neighbours share the longest prefix.
-    texts = _texts(store.rows(Response))
+    responses = store.rows(Response)
     prompts = store.rows(Prompt)
     for name, verifier in verifiers.items():
         replicates = 1 if verifier.deterministic else verdicts
+        own = chosen.get(name)
+        texts = _texts(row for row in responses if own is None or row.key in own)
         for prompt in prompts:
             for text, indexes in texts.get((prompt.task, prompt.prompt_id), {}).items():
                 keys = [

@@ -12,11 +12,13 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +28,7 @@ from gapbench.records import ROWS, Row
 R = TypeVar("R", bound=Row)
 
 FLUSH_SECONDS = 0.5
+BATCH_ROWS = 1 << 20
 STREAM, SEALED = ".arrows", ".parquet"
 
 
@@ -112,6 +115,24 @@ class Appender:
             self._writer = None
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what a torn shard raises into a mistake with a remedy."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as bad:
+        raise UserError(
+            f"{path}: not readable as Parquet ({str(bad).splitlines()[0]}); restore it, or delete it and "
+            "resume the run to draw its rows again"
+        ) from None
+
+
+def _check_columns(path: Path, there: list[str], wanted: list[str]) -> None:
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise UserError(f"{path}: column '{missing[0]}' is missing; the file is not one of this run's shards")
+
+
 class RunStore:
     """One run directory.
 
@@ -145,8 +166,8 @@ class RunStore:
             raise UserError(f"{path}: no run here (no manifest.json); `gapbench run` creates one")
         return store
 
-    def create(self, manifest: dict[str, Any]) -> None:
-        """Make the directory and write its first manifest.
+    def check_vacant(self) -> None:
+        """Check that a run can be made here.
 
         Raises
         ------
@@ -159,6 +180,16 @@ class RunStore:
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UserError(f"{self.path}: exists and is not a run; name another --out")
+
+    def create(self, manifest: dict[str, Any]) -> None:
+        """Make the directory and write its first manifest.
+
+        Raises
+        ------
+        UserError
+            If a run is there already, or a file or a folder of something else is in the way.
+        """
+        self.check_vacant()
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_manifest(manifest)
 
@@ -196,31 +227,73 @@ class RunStore:
             If a sealed shard is empty or torn; its stream is gone, so this is damage from outside.
         """
         schema = ROWS[table].schema
-        folder = self.path / table
-        shards = {path.stem: path for path in sorted(folder.glob(f"*{STREAM}"))} if folder.is_dir() else {}
-        if folder.is_dir():
-            shards |= {path.stem: path for path in sorted(folder.glob(f"*{SEALED}"))}
+        wanted = pa.schema([schema.field(name) for name in columns or schema.names])
         parts = []
-        for stem in sorted(shards):
-            path = shards[stem]
+        for path in self._shards(table):
             if path.suffix == STREAM:
                 part = read_stream(path, schema)
             else:
-                try:
+                with _readable(path):
                     part = pq.read_table(path, partitioning=None, columns=columns)
-                except (pa.ArrowInvalid, OSError) as bad:
-                    raise UserError(
-                        f"{path}: not readable as Parquet ({str(bad).splitlines()[0]}); restore it, or delete it and "
-                        "resume the run to draw its rows again"
-                    ) from None
-            missing = [name for name in columns or schema.names if name not in part.column_names]
-            if missing:
-                raise UserError(
-                    f"{path}: column '{missing[0]}' is missing; the file is not one of this run's shards"
-                )
-            parts.append(part.select(columns or schema.names))
-        wanted = pa.schema([schema.field(name) for name in columns or schema.names])
+            _check_columns(path, part.column_names, wanted.names)
+            parts.append(part.select(wanted.names))
         return pa.concat_tables([part.cast(wanted) for part in parts]) if parts else wanted.empty_table()
+
+    def batches(self, table: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of `read` in batches, text as dictionaries: for tables that are larger than memory is.
+
+        Raises
+        ------
+        UserError
+            As `read`.
+        """
+        schema = ROWS[table].schema
+        text = [name for name in columns if schema.field(name).type == pa.string()]
+        wanted = pa.schema(
+            [
+                (name, pa.dictionary(pa.int32(), pa.string()) if name in text else schema.field(name).type)
+                for name in columns
+            ]
+        )
+        for path in self._shards(table):
+            if path.suffix == STREAM:
+                rows = read_stream(path, schema).select(columns).combine_chunks()
+                yield from rows.cast(wanted).to_batches(BATCH_ROWS)
+                continue
+            with _readable(path), pq.ParquetFile(path, read_dictionary=text) as file:
+                _check_columns(path, file.schema_arrow.names, columns)
+                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                    yield batch.select(columns).cast(wanted)
+
+    def find(
+        self, table: str, keys: Collection[tuple[Any, ...]], columns: list[str]
+    ) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """A few rows of a table by (task, prompt_id, response), read as `batches` are.
+
+        Parameters
+        ----------
+        table
+            One with a row for each response.
+        """
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        key = ["task", "prompt_id", "response"]
+        prompts, responses = ({one[place] for one in keys} for place in (1, 2))
+        for batch in self.batches(table, [*key, *columns]):
+            ids = batch.column("prompt_id")
+            own = np.array([one in prompts for one in ids.dictionary.to_pylist()])[ids.indices.to_numpy()]
+            own &= np.isin(batch.column("response").to_numpy(), list(responses))
+            for row in batch.take(pa.array(np.flatnonzero(own))).to_pylist():
+                if (at := tuple(row[name] for name in key)) in keys:
+                    found[at] = row
+        return found
+
+    def _shards(self, table: str) -> list[Path]:
+        """Files of a table in the order they were begun; where a stream was sealed, the sealed one."""
+        folder = self.path / table
+        shards: dict[str, Path] = {}
+        for suffix in (STREAM, SEALED):
+            shards |= {path.stem: path for path in sorted(folder.glob(f"*{suffix}"))}
+        return [shards[stem] for stem in sorted(shards)]
 
     def rows(self, row_type: type[R]) -> list[R]:
         """All rows of a table as typed rows."""

@@ -12,7 +12,7 @@ from gapbench.run import Run
 from gapbench.store import RunStore
 from tests.conftest import Cli, document
 
-pytestmark = [pytest.mark.slow, pytest.mark.model]
+pytestmark = pytest.mark.model
 
 
 def test_the_main_job(cli: Cli, tmp_path: Path) -> None:

@@ -299,3 +299,76 @@ def test_bad_input_is_told_in_one_line() -> None:
         estimate_panels([], model="m")
     with pytest.raises(UserError, match="16 responses a prompt, fewer than any n"):
         estimate_panels([one], model="m", ns=[32])
+
+
+def test_filters_are_added_when_asked_for() -> None:
+    one = panel(18)
+    plain = estimate_panels([one], model="m").where(task="t")
+    asked = ["top 2 of 8", "top 0.25", "threshold@4", "threshold@cv", "random", "majority@6", "best@3"]
+    found = estimate_panels([one], model="m", filters=asked).where(task="t")
+    assert found.where(verifier="yesno")[0] == plain.where(verifier="yesno")[0]
+    added = {row.filter for row in found} - {row.filter for row in plain}
+    assert added == set(asked)
+    accuracy = only(found, quantity="accuracy", filter="").value
+    for label in asked:
+        verifier = "" if label in ("random", "majority@6") else "yesno"
+        gap = only(found, verifier=verifier, quantity="gap", filter=label)
+        chosen = only(found, verifier=verifier, quantity="accuracy", filter=label)
+        assert chosen.value - accuracy == pytest.approx(gap.value, abs=1e-12)
+        constant = found.where(verifier="constant", quantity="gap", filter=label)
+        assert all(row.value == 0.0 for row in constant)
+    assert only(found, quantity="gap", filter="random").value == 0.0
+    assert {row.filter for row in found.where(verifier="likelihood")} & set(asked) == {
+        *("top 2 of 8", "top 0.25", "threshold@cv", "best@3")
+    }
+    assert {row.filter for row in found.where(verifier="majority")} & set(asked) == {"threshold@cv"}
+    every = estimate_panels([one], model="m", filters=["all"]).where(task="t", verifier="yesno")
+    assert {row.filter for row in every} >= {"top 2 of 8", "top 0.25", "threshold@8", "threshold@cv"}
+
+
+@pytest.mark.parametrize(
+    "label", ["best@0", "top 3 of 2", "top 0 of 2", "top 1.5", "top 0.0", "bestof", "majority@"]
+)
+def test_unknown_filters_are_told(label: str) -> None:
+    with pytest.raises(UserError, match=f"no filter '{label}'"):
+        estimate_panels([panel(19)], model="m", filters=[label])
+
+
+def test_gap_at_every_number_of_verdicts() -> None:
+    one = panel(20)
+    found = estimate_panels([one], model="m", verdict_counts=True).where(task="t")
+    curve = {row.m: row.value for row in found.where(verifier="yesno", quantity="gap", filter="best@8")}
+    assert sorted(curve) == [1, 2, 3, 4]
+    assert curve[1] < curve[4]
+    limit = only(found, verifier="yesno", quantity="gap_inf")
+    assert limit.value > curve[4]
+    assert limit.low < limit.value < limit.high
+    assert not found.where(verifier="majority", quantity="gap_inf")
+
+
+def test_counts_give_the_table_of_the_verdicts_they_count() -> None:
+    one = panel(21)
+    verdicts = one.scores["yesno"]
+    assert isinstance(verdicts, Scores)
+    counts = verdicts.counts
+    assert counts is not None
+    compact = replace(counts, yes=counts.yes.astype(np.uint8), valid=counts.valid.astype(np.uint8))
+    options = {"model": "m", "filters": ["all"], "verdict_counts": True, "over_optimisation": True}
+    plain = estimate_panels([replace(one, scores={"v": verdicts})], **options)
+    assert plain.to_json() == estimate_panels([replace(one, scores={"v": compact})], **options).to_json()
+
+
+def test_graded_utilities_go_through_everything() -> None:
+    """Utility .5 for all that was wrong and 1 for all that was right: every gap is half of what it was."""
+    one = replace(panel(22), scores={"yesno": panel(22).scores["yesno"]})
+    graded = replace(one, utility=0.5 + one.utility / 2)
+    options = {"model": "m", "filters": ["all"], "verdict_counts": True, "over_optimisation": True}
+    whole, half = (estimate_panels([p], **options).where(task="t") for p in (one, graded))
+    for before, after in zip(whole, half, strict=True):
+        assert (before.quantity, before.filter) == (after.quantity, after.filter)
+        if before.quantity in ("gap", "shortfall", "gap_pooled", "prompt_mix", "over_optimisation"):
+            assert after.value == pytest.approx(before.value / 2, abs=1e-12)
+        elif before.quantity in ("accuracy", "pass@k", "precision", "precision_ceiling"):
+            assert after.value == pytest.approx(0.5 + before.value / 2, abs=1e-12)
+        elif before.quantity in ("relative_gap", "relative_gap_per_prompt", "oracle_share", "n_star"):
+            assert after.value == pytest.approx(before.value, abs=1e-12)

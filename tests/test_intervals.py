@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from gapbench.estimate.betting import betting_interval
 from gapbench.estimate.intervals import Interval, combine, estimate
 from gapbench.estimate.quantity import Quantity, mean, ratio, ratio_less_mean
 from gapbench.estimate.resampling import Resampling
@@ -276,3 +279,125 @@ def test_plain_z_interval_fails_at_high_accuracy() -> None:
     assert hit + 3 * error < 0.93
     hit, error = coverage(hull, 0.97)
     assert hit + 3 * error >= 0.93
+
+
+def test_betting_holds_where_others_need_large_samples() -> None:
+    """20 prompts of which nearly all are right: t misses the mean far too often, betting does not."""
+    rng = np.random.default_rng(22)
+    betting, t = [], []
+    for seed in range(300):
+        quantity = mean((rng.random(20) < 0.95).astype(float), 0.0, 1.0)
+        found = estimate(quantity, method="betting")
+        low, high = betting_interval(quantity.terms[0].top, 0.0, 1.0, seed=seed)
+        assert 0 <= low <= found.value <= high <= 1
+        betting.append(low <= 0.95 <= high)
+        t.append(estimate(quantity, method="t"))
+    assert np.mean(betting) >= 0.95
+    plain = np.mean([one.value - 2.09 * one.se <= 0.95 <= one.value + 2.09 * one.se for one in t])
+    assert plain < 0.8
+
+
+def test_betting_edges_are_where_the_capital_reaches_its_bound() -> None:
+    """Against the definition of the hedged capital, on a grid of means."""
+    x = np.random.default_rng(23).beta(2, 3, 60)
+    low, high = betting_interval(x, 0.0, 1.0, seed=5)
+    drawn = np.random.default_rng(5).permutation(x)
+    total, square, capital = 0.5, 0.25, {m: [1.0, 1.0] for m in np.linspace(0.01, 0.99, 99)}
+    for count, value in enumerate(drawn, start=1):
+        bet = np.sqrt(2 * np.log(2 / 0.05) / (square / count * len(x)))
+        for m, both in capital.items():
+            both[0] *= 1 + min(bet, 0.5 / m) * (value - m)
+            both[1] *= 1 - min(bet, 0.5 / (1 - m)) * (value - m)
+        total += value
+        square += (value - total / (count + 1)) ** 2
+    kept = [m for m, both in capital.items() if max(both) / 2 < 1 / 0.05]
+    assert min(kept) - 0.01 <= low <= min(kept)
+    assert max(kept) <= high <= max(kept) + 0.01
+
+
+def test_betting_does_not_apply_to_ratios_and_sums_over_tasks() -> None:
+    a, b, _ = columns(16)
+    found = estimate(ratio(a, b, 0.0, 1.0), method="betting")
+    assert "hull" in found.flags
+    hull = estimate(ratio(a, b, 0.0, 1.0))
+    assert (found.low, found.high) == (hull.low, hull.high)
+    strata = [Resampling(np.arange(30), seed=0, task=t).moments([mean(a, 0.0, 1.0)])[0] for t in "ab"]
+    assert "hull" in combine(strata, method="betting").flags
+    assert "hull" not in estimate(mean(a, 0.0, 1.0), method="betting").flags
+    clusters = np.repeat(np.arange(10), 3)
+    paired = estimate(mean(a, 0.0, 1.0), clusters=clusters, method="betting")
+    alone = betting_interval(a.reshape(10, 3).mean(axis=1), 0.0, 1.0)
+    assert (paired.low, paired.high) == pytest.approx(alone)
+
+
+def test_degenerate_task_widens_its_domain() -> None:
+    rng = np.random.default_rng(24)
+    spread, flat = rng.random(40), np.full(25, 1.0)
+
+    def domain(other: Float) -> Interval:
+        return combine(
+            [
+                Resampling(np.arange(40), seed=0, task="a").moments([mean(spread, 0.0, 1.0)])[0],
+                Resampling(np.arange(len(other)), seed=0, task="b").moments([mean(other, 0.0, 1.0)])[0],
+            ]
+        )
+
+    found = domain(flat)
+    nearly = domain(np.where(np.arange(25) < 1, 1.0 - 1e-7, 1.0))
+    pi = 1 - 0.025 ** (1 / 25)
+    assert "degenerate_task" in found.flags
+    assert found.value - found.low == pytest.approx(np.hypot(nearly.value - nearly.low, pi / 2), rel=1e-3)
+    assert found.high == pytest.approx(nearly.high, rel=1e-3)  # there is nothing above 1
+
+
+@pytest.mark.slow
+def test_domain_with_a_task_of_rare_events_is_covered() -> None:
+    """Half of the domain is a task where 2 % of prompts differ: most samples of 40 prompts show none or one."""
+    rng = np.random.default_rng(25)
+    found, without = [], []
+    for seed in range(400):
+        strata = [
+            Resampling(np.arange(40), seed=seed, task=name).moments([mean(column, 0.0, 1.0)])[0]
+            for name, column in (
+                ("a", 0.5 + 0.02 * rng.standard_normal(40)),
+                ("b", (rng.random(40) < 0.02).astype(float)),
+            )
+        ]
+        one = combine(strata)
+        found.append(one)
+        error = stats.t.ppf(0.975, 39) * one.se
+        without.append(Interval(one.value, one.se, one.value - error, one.value + error, 39, 80, 80))
+    hit, error = coverage(found, 0.26)
+    assert hit + 3 * error >= 0.93
+    hit, error = coverage(without, 0.26)
+    assert hit + 3 * error < 0.93
+
+
+def test_interval_of_a_quantity_with_few_carriers_reaches_as_far_as_one_without_any() -> None:
+    column = np.ones(50)
+    column[:5] = 0.999
+    plain = mean(column, 0.0, 1.0)
+    found = estimate(replace(plain, reach=1.0))
+    assert found.low == pytest.approx(found.value - (1 - 0.025 ** (1 / 50)))
+    assert estimate(plain).low > 0.99
+    many = replace(mean(columns(3, 50)[0], 0.0, 1.0), reach=1.0)
+    assert estimate(many) == estimate(replace(many, reach=0.0))
+
+
+def test_carriers_limit_the_degrees_of_freedom() -> None:
+    a, b, _ = columns(17)
+    held = np.zeros(30)
+    held[:4] = 1.0
+    found = estimate(replace(ratio(a, b), carriers=(held, b)))
+    assert found.df == pytest.approx(3.0)
+    assert found.high - found.low > estimate(ratio(a, b)).high - estimate(ratio(a, b)).low
+
+
+def test_infinite_end_of_the_hull_is_the_betting_end_where_there_is_one() -> None:
+    column = np.zeros(200)
+    column[:3] = 1.0  # more than 2.5 % of all resamples hold none
+    found, boot = (estimate(mean(column, 0.0, 1.0), method=m) for m in ("hull", "bootstrap"))
+    assert boot.high == 1.0
+    assert found.high == betting_interval(column, 0.0, 1.0)[1] < 0.1
+    assert "not_estimable" not in found.flags
+    assert estimate(ratio(column, np.ones(200), 0.0, 1.0)).high == 1.0

@@ -50,7 +50,6 @@ def test_a_second_run_draws_nothing_and_says_the_same(cli: Cli) -> None:
     assert len(document(second)["run"]["sessions"]) == len(document(first)["run"]["sessions"])
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_where_an_uninterrupted_run_does(cli: Cli, tmp_path: Path) -> None:
     whole = document(cli("run", *SIMULATED, "--out", "whole", "--json"))
     again = ("run", *SIMULATED, "--out", "killed", "--resume", "--json", "--engine-option", "delay=0.002")

@@ -17,6 +17,8 @@ from gapbench.estimate.selection import (
     Ranked,
     TopFraction,
     TopOf,
+    TopQuantile,
+    corrected_gap,
     passes,
     soft_weights,
     threshold_at_n,
@@ -185,3 +187,41 @@ def test_prompt_without_responses_has_no_number() -> None:
     got = ranked(utility, np.array([[0.5, 0.5], [0.9, 0.1]]))
     np.testing.assert_array_equal(got.select([BestOf(2)])[:, 0], [NAN, 1.0])
     np.testing.assert_array_equal(weighted_gap(utility, np.ones((2, 2))), [NAN, 0.0])
+
+
+@pytest.mark.parametrize("q", [0.25, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("size", [8, 9])
+def test_top_quantile_is_twice_the_whole_less_all_halves(q: float, size: int) -> None:
+    rng = np.random.default_rng(size)
+    utility, score = rng.random((3, size)), rng.permutation(size * 3).reshape(3, size) / 10
+    got = ranked(utility, score).select([TopQuantile(q)])[:, 0]
+    half = size // 2
+    for u, s, value in zip(utility, score, got, strict=True):
+        halves = [
+            ranked(u[None, list(chosen)], s[None, list(chosen)]).select([TopFraction(q)])[0, 0]
+            for chosen in combinations(range(size), half)
+        ]
+        whole = ranked(u[None], s[None]).select([TopFraction(q)])[0, 0]
+        assert value == pytest.approx(whole + (whole - np.mean(halves)) * half / (size - half), abs=1e-12)
+
+
+def test_corrected_gap_is_the_jackknife() -> None:
+    utility, score = random_case(7)
+    weights = np.where(np.isnan(score), 0.0, score)
+    got = corrected_gap(utility, weights)
+    for u, w, value in zip(utility, weights, got, strict=True):
+        here = np.flatnonzero(~np.isnan(u))
+        whole = weighted_gap(u[None, here], w[None, here])[0]
+        if len(here) < 2:
+            assert value == 0.0 or np.isnan(value)
+            continue
+        without = [weighted_gap(u[None, here[here != gone]], w[None, here[here != gone]])[0] for gone in here]
+        assert value == pytest.approx(len(here) * whole - (len(here) - 1) * np.mean(without), abs=1e-12)
+
+
+def test_corrected_gap_is_exactly_zero_without_a_choice() -> None:
+    rng = np.random.default_rng(2)
+    utility = rng.random((20, 9))
+    assert (corrected_gap(utility, np.ones((20, 9))) == 0).all()
+    assert (corrected_gap(utility, np.zeros((20, 9))) == 0).all()
+    assert (corrected_gap(np.repeat([[0.3], [1.0]], 9, axis=1), rng.random((2, 9))) == 0).all()

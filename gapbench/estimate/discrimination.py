@@ -5,6 +5,8 @@ Utilities between 0 and 1 count as a share u of a right response and 1 - u of a 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gapbench.estimate.quantity import Quantity, mean, ratio, ratio_less_mean
@@ -61,7 +63,8 @@ def auc_between(order: Order, utility: Float, score: Float) -> Quantity:
     rights_here, wrongs_here = right.sum(axis=1), wrong.sum(axis=1)
     pairs = (rights_here * wrongs_here.sum() + wrongs_here * rights_here.sum()) / 2 - pairs_within - itself
     prompts = len(utility)  # keeps tasks of different size comparable where they are summed
-    return ratio(_stretched(wins / prompts), _stretched(pairs / prompts), low=0.0, high=1.0)
+    share = ratio(_stretched(wins / prompts), _stretched(pairs / prompts), low=0.0, high=1.0)
+    return replace(share, carriers=(rights_here, wrongs_here))
 
 
 def at_threshold(utility: Float, score: Float, threshold: float) -> dict[str, Quantity]:

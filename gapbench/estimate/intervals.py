@@ -1,9 +1,10 @@
 """Standard errors and 95 % intervals for any quantity, over prompts or clusters of them, in one task or several.
 
 The unit is the cluster. A task is a stratum: a domain's mean is the weighted mean of its tasks' means, and
-resampling stays within a task. The default interval is the hull of the cluster-t interval and the studentised
-bootstrap (measurement.md, section 5). `t` and `bootstrap` are its two parts; `betting` (`gapbench.estimate.betting`)
-is for plain means of one task, and where it does not apply the hull is given with the flag `hull`.
+resampling stays within a task. The default interval is the hull of the cluster-t interval (`t`) and the studentised
+bootstrap (`bootstrap`; measurement.md, section 5). `betting` (`gapbench.estimate.betting`) is for plain means of one
+task: where it does not apply the hull is given, with the flag `hull`, and where it does it stands in for an infinite
+end of the hull.
 
 >>> from gapbench.estimate.quantity import mean
 >>> found = estimate(mean(np.ones(40), 0, 1))
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from gapbench.estimate.betting import betting_interval
 from gapbench.estimate.quantity import Curve, CurveForm, Form, Quantity
@@ -136,7 +137,7 @@ def combine(
         ends = [(value, value)]
     else:
         psi = np.concatenate(influence)
-        if np.abs(psi).sum() ** 2 / (psi**2).sum() < EFFECTIVE_BELOW:
+        if _effective_number(psi) < EFFECTIVE_BELOW:
             flags.append("low_effective_prompts")
         se = float(np.sqrt(parts.sum()))
         df = float(
@@ -148,7 +149,21 @@ def combine(
         elif method == "betting" and (units := _units(strata, form)) is not None:
             ends = [betting_interval(units, form.low, form.high)]
         else:
+            carrying = _effective(strata, share, psi)
+            if form.carriers:
+                df = max(1.0, min(df, _fewest(strata, share, form.carriers) - 1.0))
             ends = _hull(strata, share, means, value, se, df, method)
+            if (
+                method == "hull"
+                and not np.isfinite(ends).all()
+                and (units := _units(strata, form)) is not None
+            ):
+                ends = _finite(ends, betting_interval(units, form.low, form.high))
+            if form.reach and carrying < DESCRIPTIVE_BELOW:
+                away = form.reach * np.sqrt(
+                    sum((w * _unseen_share(s)) ** 2 for w, s in zip(share, strata, strict=True))
+                )
+                ends.append((value - away, value + away))
             if method == "betting":
                 flags.append("hull")
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
@@ -175,15 +190,47 @@ def _unseen(
 ) -> tuple[float, float]:
     """How far down and up the value may go for what a task whose prompts are all alike has not shown.
 
-    All clusters alike leave it possible, at 95 %, that a share pi = 1 - .025^(1/clusters) of the population is
-    different (measurement.md, section 5), in the worst case by all the room that the natural range leaves. Where the
-    range is open, columns are taken to lie within 1 of what was seen, as utilities, weights and gaps do.
+    What is different may differ by all the room that the natural range leaves. Where the range is open, columns are
+    taken to lie within 1 of what was seen, as utilities, weights and gaps do.
     """
-    share = weight * float(1.0 - (ALPHA / 2) ** (1.0 / stratum.n_clusters))
+    share = weight * _unseen_share(stratum)
     at = float(stratum.mean[form.terms[0][1]]) if isinstance(form, Form) and form.is_mean else value
     reach = float(np.abs(gradient[1:]).sum())
     down, up = at - form.low, form.high - at
     return share * (down if np.isfinite(down) else reach), share * (up if np.isfinite(up) else reach)
+
+
+def _unseen_share(stratum: Moments) -> float:
+    """Share pi = 1 - .025^(1/clusters) of a population that clusters may all miss (measurement.md, section 5)."""
+    return float(1.0 - (ALPHA / 2) ** (1.0 / stratum.n_clusters))
+
+
+def _effective_number(values: Float) -> float:
+    """How many equally large values would weigh as these do: (sum|x|)^2 / sum x^2."""
+    square = float((values**2).sum())
+    return float(np.abs(values).sum() ** 2 / square) if square > 0 else np.inf
+
+
+def _effective(strata: Sequence[Moments], share: Float, psi: Float) -> float:
+    """Effective number of clusters behind the value, or behind the column that has fewest."""
+    columns = np.concatenate(
+        [w / s.n_prompts * s.residual[:, 1:] for w, s in zip(share, strata, strict=True)]
+    )
+    return min(_effective_number(psi), *(_effective_number(column) for column in columns.T))
+
+
+def _fewest(strata: Sequence[Moments], share: Float, columns: Sequence[int]) -> float:
+    """Effective number of clusters that hold the total of a column, of the column that has fewest."""
+    held = [
+        np.concatenate(
+            [
+                w / s.n_prompts * (s.residual[:, c] + s.count * s.mean[c])
+                for w, s in zip(share, strata, strict=True)
+            ]
+        )
+        for c in columns
+    ]
+    return min(_effective_number(column) for column in held)
 
 
 def _units(strata: Sequence[Moments], form: Form) -> Float | None:
@@ -202,12 +249,19 @@ def _hull(
 ) -> list[tuple[float, float]]:
     ends = []
     if method != "bootstrap":
-        reach = float(stats.t.ppf(1 - ALPHA / 2, df)) * se
+        reach = float(stdtrit(df, 1 - ALPHA / 2)) * se
         ends.append((value - reach, value + reach))
     if method != "t":
         lowest, highest = _studentised(strata, share, means, value, se)
         ends.append((value - highest * se, value - lowest * se))
     return ends
+
+
+def _finite(ends: list[tuple[float, float]], bound: tuple[float, float]) -> list[tuple[float, float]]:
+    """Ends with what holds at any sample size in place of what is infinite."""
+    return [
+        (low if np.isfinite(low) else bound[0], high if np.isfinite(high) else bound[1]) for low, high in ends
+    ]
 
 
 def _of_curve(
@@ -225,7 +279,7 @@ def _of_curve(
         drawn += weight * (stratum.mean + shift)
     values = form.function(drawn[:, 1:])
     se = float(values.std(ddof=1))
-    reach = float(stats.t.ppf(1 - ALPHA / 2, df)) * se
+    reach = float(stdtrit(df, 1 - ALPHA / 2)) * se
     low, high = np.quantile(values, [ALPHA / 2, 1 - ALPHA / 2])
     return se, [(value - reach, value + reach), (float(low), float(high))]
 
@@ -268,6 +322,6 @@ def _studentised(
         t = np.where(still, np.where(deviation == 0, 0.0, np.sign(deviation) * np.inf), deviation)
         t = np.where(still, t, deviation / np.sqrt(np.where(still, 1.0, variance)))
     rank = max(1, int((len(t) + 1) * ALPHA / 2))
-    lowest = np.sort(np.where(undefined, -np.inf, t))[rank - 1]
-    highest = np.sort(np.where(undefined, np.inf, t))[-rank]
+    lowest = np.partition(np.where(undefined, -np.inf, t), rank - 1)[rank - 1]
+    highest = np.partition(np.where(undefined, np.inf, t), -rank)[-rank]
     return float(lowest), float(highest)

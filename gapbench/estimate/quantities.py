@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,12 @@ from gapbench.estimate.chosen import cross_fitted, halves
 from gapbench.estimate.coverage import coverage_order, majority_at_n
 from gapbench.estimate.discrimination import at_threshold, auc_between, auc_within
 from gapbench.estimate.filters import Filter, MajorityAt, ThresholdAt, ThresholdChosen
+from gapbench.estimate.partial import (
+    NOT_VERIFIED,
+    WITHIN_PROMPTS,
+    only_unanimous_left_out,
+    partly_verified,
+)
 from gapbench.estimate.quantity import Curve, Quantity, mean, ratio, ratio_less_mean
 from gapbench.estimate.selection import (
     BestOf,
@@ -173,7 +179,8 @@ class TaskMeasures:
         }
         best = self.oracle.select([BestOf(n) for n in self.ns])
         for place, n in enumerate(self.ns):
-            found[Key("", "pass@k", "", n, None)] = Measured(mean(best[:, place], 0.0, 1.0))
+            coverage = mean(best[:, place], 0.0, 1.0)
+            found[Key("", "pass@k", "", n, None)] = Measured(replace(coverage, reach=1.0))
         if any(isinstance(one, Random) for one in self.filters):
             found |= self._selected("", Random().label, None, None, self.accuracy * 0.0, 0.0)
         return found
@@ -203,7 +210,7 @@ class TaskMeasures:
         score, m = scores.mean, scores.replicates
         if not (self.present & ~np.isnan(score)).any():
             return {Key(name, "gap", "", None, m): Measured(None, flags=("no_verdicts",))}
-        flags = self._verdict_flags(score)
+        flags = self._verdict_flags(name, score)
         pool = self.utility.shape[1]
         if scores.whole_pool:
             flags = (*flags, f"pool={pool}")
@@ -218,7 +225,35 @@ class TaskMeasures:
         if scores.threshold is not None:
             for quantity, value in at_threshold(self.utility, score, scores.threshold).items():
                 found[Key(name, quantity, "threshold", None, m)] = Measured(value)
-        return {key: Measured(one.quantity, one.bounds, flags) for key, one in found.items()}
+        found = {key: Measured(one.quantity, one.bounds, flags) for key, one in found.items()}
+        return self._without_unverified(name, score, found, flags) if name in self.panel.verified else found
+
+    def _without_unverified(
+        self, name: str, score: Float, found: Measures, flags: tuple[str, ...]
+    ) -> Measures:
+        """The same numbers where some responses were left unverified on purpose; None for what is not to be had."""
+        verified = self.panel.verified[name]
+        if verified.prompts.all() and only_unanimous_left_out(self.utility, verified):
+            kept = {key: one for key, one in found.items() if key.quantity in WITHIN_PROMPTS}
+        else:
+            self.curves.pop(name, None)
+            m = self.panel.scores[name].replicates
+            partly = partly_verified(
+                self.utility,
+                score,
+                verified,
+                self.ns,
+                headline=self.headline,
+                clusters=self.panel.clusters,
+                seed=self._seed(5),
+                cheap=None if verified.control is None else self.panel.scores[verified.control].mean,
+            )
+            kept = {
+                Key(name, quantity, label, n, m): Measured(value, None, flags)
+                for (quantity, label, n), value in partly.items()
+            }
+        gone = Measured(None, None, (*flags, NOT_VERIFIED))
+        return {key: kept.get(key, gone) for key in {**found, **kept}}
 
     def _asked(
         self, name: str, m: int, order: Order, score: Float, scores: Scores | VerdictCounts
@@ -259,9 +294,11 @@ class TaskMeasures:
         found[Key(name, "gap_inf", label, n, total)] = Measured(limit_of(curve))
         return found
 
-    def _verdict_flags(self, score: Float) -> tuple[str, ...]:
+    def _verdict_flags(self, name: str, score: Float) -> tuple[str, ...]:
         """Say where missing verdicts matter; on prompts all right or all wrong they cannot move a gap."""
         mixed = self.present & (np.ptp(self.oracle.centred, axis=1) > 0)[:, None]
+        if name in self.panel.verified:
+            mixed &= self.panel.verified[name].responses
         missing = np.count_nonzero(mixed & np.isnan(score))
         return ("missing_verdicts",) if missing > REPORT_ABOVE * np.count_nonzero(mixed) else ()
 
@@ -328,7 +365,7 @@ class TaskMeasures:
             others = np.maximum(self.present.sum(axis=1) - 1, 1)
             apart = accept * self.accuracy + (accept * self.accuracy - chosen) / others
             mix = ratio_less_mean(apart, accept, self.accuracy, when_empty=0.0)
-            add("prompt_mix", label, mix)
+            add("prompt_mix", label, replace(mix, reach=1.0))
             add("gap_permuted", label, mean(control, -1.0, 1.0))
             add("gap_pooled_permuted", label, ratio_less_mean(shuffled, accept, base, when_empty=0.0))
 
@@ -338,6 +375,8 @@ class TaskMeasures:
             none = np.where(self.present.any(axis=1), 1.0, np.nan)
             none[(passed * self.present).any(axis=1)] = 0.0
             add("nothing_passes", "threshold", mean(none, 0.0, 1.0))
+        if scores.scale == "real":  # which has no weight that would fit
+            return found
         soft = soft_weights(score, scores.scale, per_prompt=True)
         overall = soft_weights(score, scores.scale, per_prompt=False)
         both("soft", corrected_gap(self.utility, soft), corrected_gap(self.within, soft), overall)

@@ -38,6 +38,8 @@ class Form(NamedTuple):
     low: float
     high: float
     when_empty: float
+    reach: float = 0.0
+    carriers: tuple[int, ...] = ()
 
     @property
     def bottoms(self) -> list[int]:
@@ -126,17 +128,30 @@ class Quantity:
         Natural range, infinite where there is none.
     when_empty
         Value where a bottom is 0 for every prompt, such as a pooled gap when nothing passes.
+    reach
+        How far a prompt unlike all that were seen can lie from the value, for quantities that rare prompts decide.
+        Where few prompts carry the estimate, the interval reaches at least as far as if they were all alike.
+    carriers
+        For means over pairs of prompts, columns that say how much of either kind a prompt holds: the interval has no
+        more degrees of freedom than prompts hold the scarcer kind.
     """
 
     terms: tuple[Term, ...]
     low: float = -np.inf
     high: float = np.inf
     when_empty: float = np.nan
+    reach: float = 0.0
+    carriers: tuple[Float, ...] = ()
 
     def minus(self, other: Quantity) -> Quantity:
         """The difference from another quantity on the same prompts, to be resampled together (paired)."""
         negated = tuple(term._replace(sign=-term.sign) for term in other.terms)
-        return Quantity(self.terms + negated, self.low - other.high, self.high - other.low)
+        return Quantity(
+            self.terms + negated,
+            self.low - other.high,
+            self.high - other.low,
+            carriers=self.carriers + other.carriers,
+        )
 
     def columns(self) -> tuple[Float, Form]:
         """Distinct columns [prompt, column] after a leading 1, all 0 for prompts that leave, and the form."""
@@ -145,12 +160,16 @@ class Quantity:
             for column in (term.top, term.bottom):
                 if column is not None:
                     distinct.setdefault(id(column), column)
+        for column in self.carriers:
+            distinct.setdefault(id(column), column)
         position = {key: place for place, key in enumerate(distinct, start=1)}
         terms = tuple(
             (term.sign, position[id(term.top)], 0 if term.bottom is None else position[id(term.bottom)])
             for term in self.terms
         )
-        return _stacked(list(distinct.values())), Form(terms, self.low, self.high, self.when_empty)
+        carriers = tuple(position[id(column)] for column in self.carriers)
+        form = Form(terms, self.low, self.high, self.when_empty, self.reach, carriers)
+        return _stacked(list(distinct.values())), form
 
     def value(self) -> float:
         """The point estimate on these prompts; NaN where there is none."""

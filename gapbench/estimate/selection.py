@@ -328,7 +328,9 @@ def corrected_gap(utility: Float, weights: Float) -> Float:
     whole = np.where(total > 0, chosen / np.where(total > 0, total, 1.0), 0.0)[:, 0]
     count = size[:, 0]
     bias = (count - 1) * (np.where(present, without, 0.0).sum(axis=1) / np.maximum(count, 1) - whole)
-    return np.where(count > 0, np.where(count > 1, whole - bias, 0.0), np.nan)
+    gap = np.where(count > 1, whole - bias, 0.0)
+    gap[np.abs(gap) < ROUND_OFF] = 0.0
+    return np.where(count > 0, gap, np.nan)
 
 
 def threshold_at_n(utility: Float, score: Float, threshold: float, n: int) -> Float:

@@ -58,7 +58,8 @@ def estimate_panels(
         Seed of the bootstrap and of the permutations; the same seed gives the same table.
     ns
         Numbers of responses of the curves; powers of two up to N where None. Single numbers such as `relative_gap`
-        are given at the largest of them that is at most N/2, N being the smallest of the tasks'.
+        are given at the largest of them that is at most N/2, N being the smallest of the tasks', and no larger than the
+        numbers of right and of wrong responses verified, where not all were.
     method
         Interval of the `population` target: `hull`, `t`, `bootstrap` or `betting`.
     filters
@@ -96,7 +97,9 @@ def estimate_panels(
                 f"task '{name}' has {sizes[name]} responses a prompt, fewer than any n asked for ({ns}): ask for less"
             )
     common = min(sizes.values())
-    headline = max((n for n in min(curves.values(), key=len) if n <= max(common // 2, 1)), default=1)
+    verified = [one.most for panel in panels for one in panel.verified.values() if one.most is not None]
+    largest = max(min([common // 2, *verified]), 1)
+    headline = max((n for n in min(curves.values(), key=len) if n <= largest), default=1)
     asked = asked_filters(filters, headline)
 
     tasks = [

@@ -1,0 +1,1 @@
+"""Runs from other people's files, and the other way round."""
