@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 import yaml
@@ -15,6 +15,8 @@ from rich.console import Console
 import gapbench
 from gapbench.engines.base import engines
 from gapbench.errors import UserError
+from gapbench.estimate.intervals import Method
+from gapbench.estimate.results import Target
 from gapbench.grow import grow
 from gapbench.run import DEFAULT_MODEL, DEFAULT_VERIFIERS, STAGES, Run, RunConfig, Stage, execute
 from gapbench.verifiers.base import verifiers
@@ -175,9 +177,26 @@ def verify(run: RunPath) -> None:
 
 
 @app.command()
-def estimate(run: RunPath, as_json: AsJson = False) -> None:
+def estimate(
+    run: RunPath,
+    target: Annotated[
+        str, typer.Option("--target", help="population: prompts like these; benchmark: just these prompts.")
+    ] = "population",
+    method: Annotated[
+        str, typer.Option("--method", help="Interval: hull, t, bootstrap or betting.")
+    ] = "hull",
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", help="A filter beyond the default ones, or all for one of each; repeatable."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Estimate every quantity of RUN with its interval; write the report beside it."""
-    _finish(Run(run), as_json)
+    _one_of("--target", target, get_args(Target))
+    _one_of("--method", method, get_args(Method))
+    _finish(Run(run), as_json, target=target, method=method, filters=tuple(filters or ()))
 
 
 @app.command()
@@ -337,11 +356,16 @@ def _first_line(engine: str) -> str:
         return f"not installed: {missing}"
 
 
-def _finish(run: Run, as_json: bool) -> None:
+def _one_of(option: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise UserError(f"{option} {word}: there are: {', '.join(known)}")
+
+
+def _finish(run: Run, as_json: bool, **options: Any) -> None:
     from gapbench.report.publish import publish
     from gapbench.report.tables import print_table
 
-    estimates = publish(run)
+    estimates = publish(run, **options)
     if as_json:
         print(json.dumps({"run": run.describe(), "estimates": estimates.to_json()}, allow_nan=False))
     else:

@@ -31,6 +31,7 @@ Bool = NDArray[np.bool_]
 Scale = Literal["probability", "logprob", "real"]
 
 KEY = ["task", "prompt_id", "response"]
+CELLS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,19 @@ class Scores:
 
     @property
     def mean(self) -> Float:
-        """Mean over valid replicates [prompt, response]; NaN where there is none."""
-        valid = ~np.isnan(self.values)
-        count = valid.sum(axis=2)
-        total = np.where(valid, self.values, 0.0).sum(axis=2)
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        """Mean over valid replicates [prompt, response]; NaN where there is none.
+
+        A sum of floats depends on their order. Replicates are sorted first, so that responses with the same scores
+        tie whatever order those came in.
+        """
+        mean = np.empty(self.values.shape[:2])
+        at_once = max(1, CELLS_AT_ONCE // max(self.values[0].size, 1)) if len(mean) else 1
+        for first in range(0, len(mean), at_once):
+            ordered = np.sort(self.values[first : first + at_once], axis=2)
+            count = (~np.isnan(ordered)).sum(axis=2)
+            total = np.nansum(ordered, axis=2)
+            mean[first : first + at_once] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return mean
 
     @property
     def counts(self) -> VerdictCounts | None:

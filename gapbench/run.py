@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -24,7 +24,8 @@ import gapbench
 from gapbench import stages
 from gapbench.engines.base import Engine, Key, Sampling, engines
 from gapbench.errors import UserError
-from gapbench.estimate.results import Estimates
+from gapbench.estimate.intervals import Method
+from gapbench.estimate.results import Estimates, Target
 from gapbench.estimate.table import estimate_panels
 from gapbench.graders.base import Grader, graders
 from gapbench.panel import Panel, build_panels
@@ -176,10 +177,27 @@ class Run:
         panels = build_panels(self.store, []) if saved else []
         return {name: {key for panel in panels for key in own.keys(panel)} for name, own in saved.items()}
 
-    def estimate(self, panels: list[Panel] | None = None) -> Estimates:
-        """Every quantity of the run with its interval; `panels` saves reading them again."""
+    def estimate(
+        self,
+        panels: list[Panel] | None = None,
+        *,
+        target: Target = "population",
+        method: Method = "hull",
+        filters: Sequence[str] = (),
+    ) -> Estimates:
+        """Every quantity of the run with its interval; `panels` saves reading them again.
+
+        `target`, `method` and `filters` are those of `gapbench.estimate.table.estimate_panels`.
+        """
         return estimate_panels(
-            self.panels() if panels is None else panels, model=self.model, seed=self.config.seed
+            self.panels() if panels is None else panels,
+            model=self.model,
+            seed=self.config.seed,
+            method=method,
+            filters=filters,
+            verdict_counts=True,
+            over_optimisation=True,
+            target=target,
         )
 
     @property

@@ -268,7 +268,7 @@ def test_a_bad_table_is_one_line_with_file_row_and_fix(tmp_path: Path, kind: str
             # A Parquet column has one type: a cell of another makes it a column of words, as in CSV.
             columns = {
                 column: frame[column].map(lambda cell: None if cell is None else str(cell))
-                for column in frame.select_dtypes(object)
+                for column in frame.columns[[kind.kind == "O" for kind in frame.dtypes]]
             }
             files[table] = save(frame.assign(**columns), tmp_path / f"{table}.{suffix}")
         with pytest.raises(UserError) as mistake:
@@ -307,6 +307,7 @@ HEADER = b"domain,task,prompt_id,response,utility\n"
         ("r.csv", HEADER.replace(b"domain", b"utility") + b"0,t,p,0,1\n", "'domain'"),
         ("r.csv", b"domain,task,task,prompt_id,response,utility\nd,t,t,p,0,1\n", "'task' is there twice"),
         ("r.csv", HEADER + b'd,t,"p,0,1\nd,t,p,1,1\nd,t,p,2,1\n', "r.csv"),
+        ("r.csv", HEADER.replace(b"\n", b",answer\n") + b'd,t,p,0,1,"a\nd,t,p,1,1,b\n', "opened and never closed"),
         ("r.parquet", b"PAR1 and then nothing", "not readable as Parquet"),
         ("r.parquet", b"", "not readable as Parquet"),
         ("r.xlsx", b"PK\x03\x04", "neither .csv, .csv.gz nor .parquet"),

@@ -24,6 +24,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -221,6 +222,12 @@ class CsvSource(Source):
         }
         with self._readable(), self._reader(include_columns=list(types), column_types=types) as reader:
             yield from reader
+        with self._open() as file:
+            if sum(block.count(b'"') for block in iter(partial(file.read, BLOCK_BYTES), b"")) % 2:
+                raise UserError(
+                    f'{self.path}: a quote (") is opened and never closed, so that rows behind it are lost; double '
+                    "every quote inside a cell"
+                )
 
     def _hint(self, names: Sequence[str]) -> str:
         if len(names) == 1 and (found := [one for one in DELIMITERS if one in names[0]]):
@@ -251,7 +258,9 @@ class CsvSource(Source):
             )
         if row and "UTF8" in why:
             self.refuse(at, "is not UTF-8 text; save the file with that encoding")
-        raise UserError(f"{self.path}: not readable as CSV ({why}); write or copy it again")
+        raise UserError(
+            f"{self.path}: not readable as CSV ({why}); it may be cut short: write or copy it again"
+        )
 
 
 def open_table(

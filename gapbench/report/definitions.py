@@ -135,6 +135,23 @@ DEFINITIONS: dict[str, Definition] = {
     "nothing_passes": Definition(
         "Nothing passes", "Share of prompts of which no response passes the threshold.", "gapbench"
     ),
+    "n_star": Definition(
+        "n*",
+        "The n at which the measured best-of-n curve is highest. Its interval holds every n that may be it.",
+        "gapbench, after Gao et al. 2023, arXiv:2210.10760",
+    ),
+    "over_optimisation": Definition(
+        "Over-optimisation",
+        "How far accuracy after best-of-N lies below that after best-of-n*: choosing among more responses chose worse "
+        "ones. n* is found on one half of the prompts and scored on the other; p is of the one-sided paired test.",
+        "gapbench, after Gao et al. 2023, arXiv:2210.10760",
+    ),
+    "gap_inf": Definition(
+        "Gap at endlessly many verdicts",
+        "The gap as verdicts per response grow without end, from g(m) = g_inf + b/(m + c) fitted to the measured m. An "
+        "extrapolation.",
+        "gapbench",
+    ),
     "gap_permuted": Definition(
         "Gap, permuted",
         "The gap after shuffling the scores among the responses of each prompt, so that they can know nothing. It must "

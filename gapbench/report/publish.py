@@ -21,8 +21,10 @@ from gapbench.store import write_atomic
 EXAMPLES_PER_TASK = 3
 
 
-def publish(run: Run) -> Estimates:
+def publish(run: Run, **options: Any) -> Estimates:
     """Estimate a run and write `estimates.json`, `plots/` and `report.html` into its directory.
+
+    `options` are those of `Run.estimate`.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def publish(run: Run) -> Estimates:
         If there is nothing graded to estimate from.
     """
     panels = run.panels()
-    estimates = run.estimate(panels)
+    estimates = run.estimate(panels, **options)
     path = run.store.path
     lines = ",\n".join(map(json.dumps, estimates.to_json()))
     write_atomic(path / "estimates.json", f"[\n{lines}\n]\n")

@@ -34,6 +34,7 @@ NOTES = {
     "degenerate_task": "in one of the tasks every prompt has the same value",
     "missing_verdicts": "more than 1 % of the verdicts that matter are missing; those responses rank last",
     "fewer_prompts": "not every prompt has this quantity",
+    "not_verified": "responses were left unverified by design; this number needs them",
     "censored": "more than 1 % of the responses were cut at the token limit; see the bounds",
 }
 
