@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,10 @@ def timed(*arguments: object) -> dict[str, float]:
 def with_pandas(responses: Path, verdicts: Path) -> dict[str, float]:
     """The quantities of `gapbench estimate` as a script would: group by prompt, then Python for each prompt.
 
-    best@n and pass@k are exact over all subsets, ties shared; majority@n is over 200 random subsets; intervals are
+    best@n and pass@k are exact, by the formula over ranks with ties averaged; majority@n is over 200 random subsets; intervals are
     studentised bootstraps over prompts with 1999 resamples. Sorting, ranking and resampling are numpy's.
     """
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), time.process_time()
     judged = pd.read_parquet(verdicts)
     scores = judged.groupby(["task", "prompt_id", "response"], observed=True)["score"].mean()
     table = pd.read_parquet(responses).merge(
@@ -140,6 +141,7 @@ def with_pandas(responses: Path, verdicts: Path) -> dict[str, float]:
     intervals = {name: bootstrap(frame[name].to_numpy(), rng) for name in frame}
     return {
         "seconds": round(time.perf_counter() - start, 2),
+        "processor_seconds": round(time.process_time() - begun, 2),
         "reading_seconds": round(read, 2),
         "quantities": len(intervals),
         "gap": round(float(frame[f"gap@{ns[len(ns) // 2]}"].mean()), 6),
@@ -175,20 +177,17 @@ def one_prompt(
 
 
 def best_of(utility: list[float], score: list[float], ns: Sequence[int]) -> dict[int, float]:
-    """Expected utility of the best of n by score: tie groups in order, weighed by the chance that they come first."""
-    groups: dict[float, list[float]] = {}
-    for s, u in sorted(zip(score, utility, strict=True)):
-        groups.setdefault(s, []).append(u)
-    found = {}
-    for n in ns:
-        total, below = 0.0, 0
-        for values in groups.values():
-            up_to = below + len(values)
-            chance = (math.comb(up_to, n) - math.comb(below, n)) / math.comb(len(utility), n)
-            total += chance * sum(values) / len(values)
-            below = up_to
-        found[n] = total
-    return found
+    """Expected utility of the best of n by score, w_j = C(j-1, n-1) / C(N, n) over ranks j; ties averaged."""
+    ranked = sorted(zip(score, utility, strict=True))
+    averaged: list[float] = []
+    for _, tied in groupby(ranked, key=lambda pair: pair[0]):
+        values = [u for _, u in tied]
+        averaged += [sum(values) / len(values)] * len(values)
+    size = len(averaged)
+    return {
+        n: sum(math.comb(j - 1, n - 1) / math.comb(size, n) * averaged[j - 1] for j in range(n, size + 1))
+        for n in ns
+    }
 
 
 def majority(utility: list[float], answer: list[str], n: int, dice: random.Random) -> float:

@@ -91,8 +91,8 @@ def test_a_table_gives_what_its_arrays_give(tmp_path: Path, suffix: str) -> None
         "sums", "made", panel.prompt_ids, np.arange(P), panel.utility, panel.censored, panel.answers,
         {"judge": Scores(DATA.verdicts.astype(float)[np.argsort(order)])},
     )  # fmt: skip
-    found, wanted = made.run.estimate(), estimate_panels([direct], model="m1")
-    assert found.to_json() == wanted.to_json()
+    wanted = estimate_panels([direct], model="m1", verdict_counts=True, over_optimisation=True)
+    assert made.run.estimate().to_json() == wanted.to_json()
 
 
 def test_the_run_reads_like_any_other(cli: Cli, tmp_path: Path) -> None:

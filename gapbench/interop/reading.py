@@ -211,7 +211,8 @@ class CsvSource(Source):
     def _reader(self, **convert: Any) -> Any:
         return pa.csv.open_csv(
             self.path,
-            read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES),
+            # With threads the parser does not know in which row it failed.
+            read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(**convert),
         )
