@@ -96,6 +96,16 @@ def test_size_and_power_of_over_optimisation(scenario: Scenario, alarms: tuple[f
         assert held + 3 * np.sqrt(held * (1 - held) / len(inside)) >= 0.93
 
 
+def test_the_scale_of_the_weights_does_not_matter() -> None:
+    """Domains come with weights of 1 each, and six near-equal points of six domains are not told apart."""
+    rng = np.random.default_rng(3)
+    curves = [0.5 + 0.001 * np.arange(4) + rng.normal(0, 0.2, (60, 4)) for _ in range(6)]
+    clusters = [np.arange(60)] * 6
+    raw = likely_best(curves, [1.0] * 6, clusters, seed=0)
+    assert raw == likely_best(curves, [1 / 6] * 6, clusters, seed=0)
+    assert raw == (0, 3)
+
+
 def rows(scenario: Scenario, seed: int = 0) -> Estimates:
     panel = draw(scenario, 120, 32, seed).panel()
     panel = replace(panel, scores={"binary": panel.scores["binary"]})

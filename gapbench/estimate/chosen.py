@@ -95,7 +95,7 @@ def likely_best(
         Seed of the bootstrap.
     """
     share = np.asarray(weights) / np.sum(weights)
-    means = _mean_curve(curves, weights)
+    means = _mean_curve(curves, share)
     rng = np.random.default_rng(seed)
     points = len(means)
     noise, covariance = np.zeros((RESAMPLES, points)), np.zeros((points, points))
