@@ -27,7 +27,7 @@ NOT_VERIFIED = "not_verified"
 WITHIN_PROMPTS = frozenset(
     {
         "accuracy", "gap", "gap_inf", "gap_permuted", "relative_gap", "relative_gap_per_prompt", "shortfall",
-        "oracle_share", "auc_within", "precision_ceiling",
+        "oracle_share", "auc_within", "precision_ceiling", "n_star", "over_optimisation",
     }
 )  # fmt: skip
 """Quantities to which a unanimous prompt adds what it adds without any verdict."""
