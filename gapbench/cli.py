@@ -24,6 +24,8 @@ from gapbench.verifiers.base import verifiers
 # typer may carry a click of its own; this is the base of its usage errors either way.
 ClickException: Any = typer.BadParameter.mro()[2]
 
+INTERRUPTED = 130  # what a shell expects of Ctrl-C, and what typer turns it into
+
 app = typer.Typer(
     name="gapbench",
     help="Measure how much a language model could gain by judging its own answers.",
@@ -81,7 +83,9 @@ def run(
         Path | None,
         typer.Option("--data", envvar="GAPBENCH_DATA", help="Folder with local copies of hub data sets."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Every random number of the run follows from it.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Decides every draw of the run; the questions do not depend on it.")
+    ] = 0,
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="Overrides the tasks' own.")
     ] = None,
@@ -156,6 +160,8 @@ def run(
         done = grow(config, path, half_width=half_width, budget=budget, resume=resume)
     if until is None:
         _finish(done, as_json)
+    elif as_json:
+        print(json.dumps({"run": done.describe(), "estimates": []}))
 
 
 @app.command()
@@ -370,7 +376,9 @@ def _finish(run: Run, as_json: bool, **options: Any) -> None:
         print(json.dumps({"run": run.describe(), "estimates": estimates.to_json()}, allow_nan=False))
     else:
         print_table(estimates, Console())
-    Console(stderr=True, soft_wrap=True).print(f"report  {run.store.path / 'report.html'}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"report  {run.store.path / 'report.html'}", highlight=False, markup=False
+    )
 
 
 def _config(**values: Any) -> RunConfig:
@@ -395,21 +403,27 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"--engine-option {pair}: write it as KEY=VALUE")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--engine-option {pair}: the value is not YAML; put it between quotes") from None
     return options
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, never a traceback."""
     try:
-        status = app(standalone_mode=False)
+        # Without a word a person wants to know what there is.
+        status = app(None if len(sys.argv) > 1 else ["--help"], standalone_mode=False)
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
         sys.exit(status if isinstance(status, int) else 0)
     except UserError as mistake:
         _say(str(mistake), 2)
     except ClickException as mistake:
         _say(mistake.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
-        _say("stopped; every finished row is kept, go on with the same command and --resume", 130)
+        _say("stopped; every finished row is kept, go on with the same command and --resume", INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as failure:

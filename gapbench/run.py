@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,7 +31,7 @@ from gapbench.estimate.results import Estimates, Target
 from gapbench.estimate.table import estimate_panels
 from gapbench.graders.base import Grader, graders
 from gapbench.panel import Panel, build_panels
-from gapbench.records import Prompt
+from gapbench.records import Prompt, Response
 from gapbench.savings import Savings
 from gapbench.store import RunStore
 from gapbench.tasks import Split, Suite, load_suite
@@ -73,8 +75,8 @@ class RunConfig(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     split: Split = "measure"
     data_dir: str | None = None
-    seed: int = 0
-    temperature: float | None = Field(default=None, ge=0)
+    seed: int = Field(default=0, ge=0)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     savings: Savings = Savings()
 
     def grown_from(self, old: RunConfig) -> None:
@@ -164,6 +166,9 @@ class Run:
     def panels(self) -> list[Panel]:
         """The run as arrays, one panel a task."""
         panels = build_panels(self.store, self.verifiers())
+        if all(np.isnan(panel.utility).all() for panel in panels):
+            reasons = Counter(self.store.read("grades", ["status"])["status"].to_pylist()).most_common(1)
+            raise UserError(f"{self.store.path}: every response failed, most with '{reasons[0][0]}'")
         return [self.config.savings.mark(panel, self._asking()) for panel in panels]
 
     def _asking(self) -> list[ModelVerifier]:
@@ -233,7 +238,7 @@ class Run:
 
         @cache
         def engine() -> Engine:
-            loaded = engines.get(self.config.engine)(self.config.model, **self.config.engine_options)
+            loaded = start_engine(self.config)
             stages.check_needs(loaded, asking)
             loaded.bind(self.store.rows(Prompt))
             self.update(engine=loaded.describe())
@@ -295,22 +300,45 @@ def execute(config: RunConfig, out: str | Path, *, resume: bool = False, upto: S
     if not prompts:
         raise UserError(f"suite '{config.suite}' has no prompts")
     store = RunStore(out)
-    if store.exists and resume:
+    if not (store.exists and resume):
+        store.create({"created": now(), "sessions": [], **_manifest(config, suite)})
+    # The lock comes before the manifest is touched: a process that is refused leaves no trace.
+    with store.writing() as writer:
         run = Run(out)
-        config.grown_from(run.config)
-        if set(store.keys(Prompt)) - {prompt.key for prompt in prompts}:
+        if run.manifest["suite"]["digest"] != suite.digest:
+            raise UserError(f"{out}: suite '{config.suite}' has changed since this run; name a new --out")
+        if store.keys(Response):  # before the first response nothing is lost by another configuration
+            config.grown_from(run.config)
+        known = store.keys(Prompt)
+        if known - {prompt.key for prompt in prompts}:
             raise UserError(
-                f"{out}: made from other prompts than suite '{config.suite}' has now; name a new --out"
+                f"{out}: made from other or more prompts than are asked for now; name a new --out"
             )
         run.update(**_manifest(config, suite))
-    else:
-        store.create({"created": now(), "sessions": [], **_manifest(config, suite)})
-    with store.writing() as writer:
-        known = store.keys(Prompt)
         writer.extend(prompt for prompt in prompts if prompt.key not in known)
     run = Run(out)
     run.advance(upto)
     return run
+
+
+def start_engine(config: RunConfig) -> Engine:
+    """Start the engine of a configuration.
+
+    Raises
+    ------
+    UserError
+        If the model cannot be loaded, or an option is not one of the engine's or has a value that it refuses.
+    """
+    try:
+        return engines.get(config.engine)(config.model, **config.engine_options)
+    except (TypeError, ValueError, RuntimeError) as wrong:
+        given = ", ".join(f"{name}={value}" for name, value in config.engine_options.items())
+        if not given:
+            raise
+        why = str(wrong).splitlines()[0]
+        raise UserError(
+            f"--engine-option {given}: engine '{config.engine}' does not take it ({why})"
+        ) from None
 
 
 def _told(name: str, facts: Mapping[str, Any]) -> Verifier:

@@ -229,6 +229,12 @@ def _read_jsonl(path: Path, content: bytes) -> list[Row]:
             ) from wrong
         if not isinstance(row, dict):
             raise UserError(f"{path} line {number}: is not an object; write one {{...}} a line")
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{path} line {number}: holds half of a surrogate pair (\\ud800 to \\udfff); write the character whole"
+            ) from None
         rows.append(row)
     return rows
 

@@ -56,6 +56,11 @@ class Session:
         self.statuses[word] = self.statuses.get(word, 0) + 1
 
 
+def whole(text: str) -> str:
+    """Text that any file can hold: half of a surrogate pair, which a cut reply may end in, becomes `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def timed(stage: Callable[..., Session]) -> Callable[..., Session]:
     """Fill in a session's wall time."""
 
@@ -120,7 +125,7 @@ def sample(
                 task,
                 prompt_id,
                 index,
-                text=result.text,
+                text=whole(result.text),
                 token_ids=result.token_ids,
                 n_tokens=result.n_tokens,
                 logprob=result.logprob,
@@ -161,7 +166,11 @@ def grade(store: RunStore, writer: Writer, graders: Mapping[str, Grader]) -> Ses
     prompts = {prompt.key: prompt for prompt in store.rows(Prompt)}
     pending = [response for response in store.rows(Response) if response.key not in done]
     for response in track("grade", pending, len(pending)):
-        prompt = prompts[response.task, response.prompt_id]
+        prompt = prompts.get((response.task, response.prompt_id))
+        if prompt is None:
+            raise UserError(
+                f"{store.path / 'prompts'}: lacks prompt '{response.prompt_id}' of task '{response.task}'; restore the folder"
+            )
         row = grade_one(graders[response.task], prompt, response)
         writer.append(row)
         session.count(row.status)
@@ -215,7 +224,7 @@ def verify(
                 replicate,
                 score=judgement.score,
                 status=judgement.status,
-                text=judgement.text,
+                text=whole(judgement.text),
                 n_tokens=n_tokens,
                 judge=engine().model.id,
                 seed=seeds[result.key],

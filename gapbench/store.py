@@ -48,6 +48,8 @@ def read_stream(path: Path, schema: pa.Schema) -> pa.Table:
     with path.open("rb") as file:
         try:
             reader = pa.ipc.open_stream(file)
+            if reader.schema != schema:
+                raise UserError(f"{path}: its columns are not those of this table; take the file away")
             while True:
                 batches.append(reader.read_next_batch())
         except StopIteration:

@@ -140,6 +140,13 @@ class TaskSpec(_Model):
     prompts: int = Field(default=500, ge=1)
     card: Card
 
+    @field_validator("domain")
+    @classmethod
+    def _is_one(cls, value: str) -> str:
+        if value == "all":
+            raise ValueError("cannot be 'all', the name of the sum over domains; name it otherwise")
+        return value
+
     @field_validator("grader", mode="before")
     @classmethod
     def _name_alone(cls, value: Any) -> Any:

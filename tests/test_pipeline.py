@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -105,6 +106,93 @@ def test_a_run_can_grow_but_not_change(tmp_path: Path) -> None:
             execute(config(**{"n": 6, "limit": 7, **change}), out, resume=True)
 
 
+def one_task(folder: Path, rows: list[dict[str, str]], **changes: str) -> Path:
+    """A suite of one numeric task in a file of its own."""
+    task = {"name": "sum", "domain": "arithmetic", "temperature": "1.0"} | changes
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = folder / "one.yaml"
+    path.write_text(
+        f"name: one\ntitle: sums\ntasks:\n  - name: {task['name']}\n    domain: {task['domain']}\n    title: sums\n"
+        "    source: {file: rows.jsonl}\n    question: '{q}'\n    reference: a\n    calibrate: 0\n    grader: numeric\n"
+        f"    sampling: {{temperature: {task['temperature']}}}\n"
+        "    card: {source: here, licence: CC0-1.0, answer_space: integers, chance: 0.0, limits: none}\n"
+    )
+    return path
+
+
+SUMS = [{"q": f"{i} + {i}?", "a": str(2 * i)} for i in range(30)]
+
+
+@pytest.mark.parametrize("change", [{"temperature": "0.5"}, {"rows": "other answers"}])
+def test_a_suite_that_changed_is_not_mixed_into_its_old_run(tmp_path: Path, change: dict[str, str]) -> None:
+    suite = one_task(tmp_path, SUMS)
+    execute(config(suite=str(suite)), tmp_path / "run")
+    manifest = (tmp_path / "run" / "manifest.json").read_text()
+    rows = [{**row, "a": str(int(row["a"]) + 1)} for row in SUMS] if change.pop("rows", None) else SUMS
+    one_task(tmp_path, rows, **change)
+    with pytest.raises(UserError, match="has changed since this run"):
+        execute(config(suite=str(suite), n=8, limit=10), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "manifest.json").read_text() == manifest
+
+
+def test_a_process_that_is_refused_leaves_no_trace(tmp_path: Path) -> None:
+    run = execute(config(), tmp_path / "run", upto="sample")
+    manifest = (run.store.path / "manifest.json").read_text()
+    with run.store.writing(), pytest.raises(UserError, match="another process"):
+        execute(config(n=8), tmp_path / "run", resume=True)
+    assert (run.store.path / "manifest.json").read_text() == manifest
+
+
+def test_a_bad_engine_option_does_not_spoil_the_directory(cli: Cli) -> None:
+    words = ("run", *SIMULATED, "--out", "run", "--resume", "--json")
+    for bad in ("scenario=foo", "colour=red", "failures=lots"):
+        refused = cli(*words, "--engine-option", bad)
+        assert refused.returncode == 2, refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    assert document(cli(*words))["estimates"]
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        command("run", *SIMULATED, "--out", "run", "--engine-option", "delay=0.05"),
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    store = RunStore(tmp_path / "run")
+    while child.poll() is None and not (store.exists and store.keys(Response)):
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "--resume" in told.splitlines()[-1]
+    assert "Traceback" not in told
+    assert store.keys(Response)
+
+
+def test_the_curve_reaches_n_when_n_is_no_power_of_two(tmp_path: Path) -> None:
+    found = execute(config(n=6), tmp_path / "run").estimate()
+    assert {row.n for row in found.where(quantity="pass@k")} == {1, 2, 4, 6}
+    assert {row.n for row in found.where(quantity="relative_gap", verifier="yesno")} == {2}
+
+
+def test_half_a_character_is_stored_as_a_question_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(engines._classes, "scripted", Scripted)
+    Scripted.replies = [("2 \ud83d", "stop"), ("2", "stop")]
+    run = execute(
+        config(suite=str(one_task(tmp_path, SUMS)), engine="scripted", n=2, limit=1, verifiers=("majority",)),
+        tmp_path / "run",
+    )
+    assert [row.text for row in run.store.rows(Response)] == ["2 ?", "2"]
+
+
+def test_when_every_response_failed_the_failure_is_named(cli: Cli) -> None:
+    done = cli("run", *SIMULATED, "--out", "run", "--engine-option", "failures=1")
+    assert done.returncode == 2
+    assert "every response failed" in done.stderr
+    assert "error:" in done.stderr
+
+
 def test_an_existing_run_is_not_touched_without_resume(tmp_path: Path) -> None:
     execute(config(), tmp_path / "run", upto="sample")
     with pytest.raises(UserError, match="--resume"):
@@ -124,6 +212,9 @@ def test_an_existing_run_is_not_touched_without_resume(tmp_path: Path) -> None:
         (("run", "starter", "--until", "lunch", "--engine", "simulated"), "not a stage"),
         (("run", "starter", "--engine", "simulated", "--engine-option", "delay"), "KEY=VALUE"),
         (("run", "starter", "--engine", "simulated", "--engine-option", "color=red"), "color"),
+        (("run", "starter", "--engine", "simulated", "--seed", "-1"), "seed"),
+        (("run", "starter", "--engine", "simulated", "--temperature", "inf"), "finite"),
+        (("run", "starter", "--engine", "simulated", "--engine-option", "x=[1"), "not YAML"),
         (("estimate", "nowhere"), "no run here"),
         (("ls", "fruit"), "there are: suites"),
         (("rum",), "rum"),

@@ -102,6 +102,17 @@ def test_an_empty_stream_is_no_rows(store: RunStore) -> None:
     assert not list(folder.iterdir())
 
 
+def test_a_stream_of_another_table_is_one_clear_line(store: RunStore) -> None:
+    with store.writing() as writer:
+        writer.append(Grade("t", "p", 0, None, None, 0.0, "no_answer"))
+        writer.flush()
+        stream = (store.path / "grades" / "000001.arrows").read_bytes()
+    (store.path / "responses").mkdir()
+    (store.path / "responses" / "000001.arrows").write_bytes(stream)
+    with pytest.raises(UserError, match="not those of this table"):
+        store.read("responses")
+
+
 WRITE_UNTIL_KILLED = """
 import sys
 from gapbench.store import RunStore

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gapbench.engines._batches import Ids, cut
 from gapbench.engines._decode import Decoder, Generation, Row
 from gapbench.engines.base import Capabilities, Engine, Key, ModelInfo, Request, Result, engines, render_plain
+from gapbench.errors import UserError
 from gapbench.models import ResolvedModel, resolve, unknown_model
 from gapbench.records import error_status
 
@@ -66,6 +67,10 @@ class TransformersEngine(Engine):
                 resolved.source, dtype=torch.bfloat16 if self._device.type == "cuda" else torch.float32
             )
         except (OSError, ValueError, ImportError, SafetensorError) as failure:
+            if resolved.embedded:
+                raise UserError(
+                    f"{resolved.source}: the converted model is damaged; delete that folder and run again to remake it"
+                ) from failure
             raise unknown_model(model, str(failure)) from failure
         self._network.to(self._device).eval()
         self.model = _describe(model, resolved, self._network, self._tokenizer)

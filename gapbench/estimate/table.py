@@ -57,7 +57,7 @@ def estimate_panels(
     seed
         Seed of the bootstrap and of the permutations; the same seed gives the same table.
     ns
-        Numbers of responses of the curves; powers of two up to N where None. Single numbers such as `relative_gap`
+        Numbers of responses of the curves; powers of two up to N, and N, where None. Single numbers such as `relative_gap`
         are given at the largest of them that is at most N/2, N being the smallest of the tasks', and no larger than the
         numbers of right and of wrong responses verified, where not all were.
     method
@@ -90,7 +90,10 @@ def estimate_panels(
         raise UserError("there is no graded response to estimate from: run `gapbench grade` first")
 
     sizes = {panel.task: pool_size(panel) for panel in panels}
-    curves = {task: [n for n in (ns or powers_of_two(size)) if n <= size] for task, size in sizes.items()}
+    curves = {
+        task: [n for n in (ns or sorted({*powers_of_two(size), size})) if n <= size]
+        for task, size in sizes.items()
+    }
     for name, curve in curves.items():
         if not curve:
             raise UserError(
@@ -98,7 +101,7 @@ def estimate_panels(
             )
     common = min(sizes.values())
     verified = [one.most for panel in panels for one in panel.verified.values() if one.most is not None]
-    largest = max(min([common // 2, *verified]), 1)
+    largest = max(min([max(common // 2, min(common, 2)), *verified]), 1)
     headline = max((n for n in min(curves.values(), key=len) if n <= largest), default=1)
     asked = asked_filters(filters, headline)
 

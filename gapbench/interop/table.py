@@ -20,7 +20,9 @@ from typing import Any
 import gapbench
 from gapbench.errors import UserError
 from gapbench.interop.reading import Source
-from gapbench.interop.rows import ImportedVerifier, ResponseRows, Shards, VerdictRows
+from gapbench.interop.responses import ResponseRows
+from gapbench.interop.rows import Shards
+from gapbench.interop.verdicts import ImportedVerifier, VerdictRows
 from gapbench.registry import suggest
 from gapbench.run import IMPORTED, Run, RunConfig, hardware, libraries, now
 from gapbench.store import RunStore
@@ -54,10 +56,11 @@ class Imported:
         """The same in words."""
         said = [f"{self.responses:,} responses to {self.prompts:,} prompts"]
         for name, one in self.verifiers.items():
+            scores = f"scores from {one.low:g} to {one.high:g}" if one.low <= one.high else "no score"
             threshold = "no threshold" if one.threshold is None else f"threshold {one.threshold:g}"
             said.append(
-                f"verifier {name}: {one.verdicts:,} verdicts, {one.missing:,} of them missing; scores from "
-                f"{one.low:g} to {one.high:g}, read as {one.scale}, {threshold}"
+                f"verifier {name}: {one.verdicts:,} verdicts, {one.missing:,} of them missing; {scores}, read as "
+                f"{one.scale}, {threshold}"
             )
         return said + [f"{FLAGS[name]}: {count:,}" for name, count in self.flags.items()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,7 @@ EXAMPLES_PER_TASK = 3
 def publish(run: Run, **options: Any) -> Estimates:
     """Estimate a run and write `estimates.json`, `plots/` and `report.html` into its directory.
 
-    `options` are those of `Run.estimate`.
+    `options` are those of `Run.estimate`. A directory that may only be read is left as it is.
 
     Raises
     ------
@@ -33,6 +34,8 @@ def publish(run: Run, **options: Any) -> Estimates:
     """
     panels = run.panels()
     estimates = run.estimate(panels, **options)
+    if not os.access(run.store.path, os.W_OK):  # somebody else's run: its numbers can be had all the same
+        return estimates
     path = run.store.path
     lines = ",\n".join(map(json.dumps, estimates.to_json()))
     write_atomic(path / "estimates.json", f"[\n{lines}\n]\n")

@@ -98,7 +98,7 @@ def _verifier_cells(view: View, domain: str, verifier: str, wide: bool) -> list[
     gap = view.headline(domain, verifier)
     marks = "*" if gap is not None and set(gap.flags) & set(NOTES) else ""
     return [
-        Text(f" {one_line(verifier, 40)} @{view.headline_n(verifier)}"),
+        Text(f" {one_line(verifier, 40)} @{view.headline_n(verifier) or 1}"),
         _cell(view.headline(domain, verifier, "accuracy"), wide),
         *_gap_cells(gap, WORDS[read(gap)] + marks, wide),
         _cell(view.headline(domain, verifier, "relative_gap"), wide, signed=True),
@@ -145,7 +145,7 @@ def _notes(view: View) -> list[str]:
         "gap/(1 - accuracy); AUC within = how often a right answer outscores a wrong one to the same prompt (.5 is chance); "
         "oracle share = gap / gap of a perfect verifier. "
         "'no gap shown': the interval includes 0; that is not proof of none. 'worse': all of it lies below 0. "
-        "shuffled: the same with scores permuted within prompts, which must read zero."
+        "shuffled: the same with scores permuted within prompts: zero up to chance."
     )
     lines += [
         f"{one_line(verifier, 40)}: no reply could be read as a verdict; it is left out, not scored."

@@ -1,0 +1,220 @@
+"""Rows of a run scattered over cells: what `gapbench.panel` makes its arrays of.
+
+Tables are read in batches and every row is put where it belongs, so that 80 million verdicts take a few seconds and the
+memory of the arrays alone. A key that stands in a table twice is found by counting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gapbench.errors import UserError
+from gapbench.keys import NONE, Cells, Int, PromptNumbers, Words, indices
+from gapbench.store import RunStore
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+KEY = ["task", "prompt_id", "response"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known of each response, by cell; `counted` where it is drawn and graded."""
+
+    cells: Cells
+    counted: Bool
+    utility: Float
+    censored: Bool
+    answers: Int
+
+
+def read_pool(store: RunStore, numbers: PromptNumbers, sizes: Sequence[int]) -> Pool:
+    """Scatter the tables `responses` and `grades` over cells.
+
+    Parameters
+    ----------
+    numbers
+        Every prompt, numbered task by task.
+    sizes
+        Number of prompts of each task.
+
+    Raises
+    ------
+    UserError
+        If a key stands in a table twice, or a shard is torn.
+    """
+    clusters = Words()
+    drawn = _columns(store, "responses", numbers, {"finish_reason": _is_cut})
+    graded = _columns(store, "grades", numbers, {"utility": _numbers, "cluster": clusters.of})
+    width = np.zeros(len(numbers), dtype=np.int32)
+    np.maximum.at(width, graded["prompt"], graded["response"] + np.int32(1))
+    widest = [width[first:last].max() for first, last in pairwise(np.cumsum([0, *sizes]))]
+    cells = Cells(np.repeat(np.array(widest, dtype=np.int64), np.array(sizes, dtype=np.int64)))
+
+    at, graded_at = (cells.at(rows["prompt"], rows["response"]) for rows in (drawn, graded))
+    within = at >= 0  # the others wait for their grades
+    at, cut_at = at[within], at[within & drawn["finish_reason"].astype(bool)]
+    counted = _once(at, numbers, cells, store.path / "responses")
+    counted &= _once(graded_at, numbers, cells, store.path / "grades")
+    utility = np.full(cells.total, np.nan)
+    utility[graded_at] = graded["utility"]
+    utility[~counted] = np.nan
+    answers = np.full(cells.total, NONE)
+    answers[graded_at] = graded["cluster"]
+    answers[~counted] = NONE
+    cut = np.zeros(cells.total, dtype=bool)
+    cut[cut_at] = True
+    return Pool(cells, counted, utility, counted & (cut | np.isnan(utility)), answers)
+
+
+@dataclass
+class Judged:
+    """The verdicts of one verifier as they are read.
+
+    Attributes
+    ----------
+    score
+        [replicate, cell]: of 1-byte integers while all scores are 0, 1 or missing (-1), else of floats (missing NaN).
+    seen
+        Where there is a row [replicate, cell].
+    """
+
+    score: NDArray[Any]
+    seen: Bool
+    rows: int = 0
+
+    @classmethod
+    def empty(cls, cells: int) -> Judged:
+        """Without a verdict."""
+        return cls(np.full((1, cells), NONE, dtype=np.int8), np.zeros((1, cells), dtype=bool))
+
+    def add(self, cell: Int, replicate: Int, score: Float) -> None:
+        """Scatter some rows."""
+        missing = np.isnan(score)
+        if self.binary and not ((score == 0) | (score == 1) | missing).all():
+            self.score = np.where(self.score == NONE, np.nan, self.score)
+        more = int(replicate.max()) + 1 - len(self.seen)
+        if more > 0:
+            shape = more, self.seen.shape[1]
+            blank = NONE if self.binary else np.nan
+            self.score = np.concatenate([self.score, np.full(shape, blank, dtype=self.score.dtype)])
+            self.seen = np.concatenate([self.seen, np.zeros(shape, dtype=bool)])
+        place = replicate * np.int64(self.seen.shape[1]) + cell
+        self.score.reshape(-1)[place] = np.where(missing, NONE, score) if self.binary else score
+        self.seen.reshape(-1)[place] = True
+        self.rows += len(cell)
+
+    @property
+    def binary(self) -> bool:
+        """Whether every score is 0, 1 or missing."""
+        return self.score.dtype == np.int8
+
+    def replicates(self, block: slice) -> int:
+        """Number of verdicts that any response in these cells has; at least 1."""
+        return int(np.flatnonzero(np.any(self.seen[:, block], axis=1)).max(initial=0)) + 1
+
+
+def read_verdicts(
+    store: RunStore, numbers: PromptNumbers, cells: Cells, names: Sequence[str]
+) -> dict[str, Judged]:
+    """Scatter the verdicts of the verifiers in `names` over cells.
+
+    Raises
+    ------
+    UserError
+        If a key stands there twice, or a shard is torn.
+    """
+    judged = {name: Judged.empty(cells.total) for name in names}
+    for batch in store.batches("verdicts", [*KEY, "verifier", "replicate", "score"]):
+        prompt, response = _keys(batch, numbers)
+        cell = cells.at(prompt, response)
+        replicate, score = batch.column("replicate").to_numpy(), _numbers(batch.column("score"))
+        by = indices(batch.column("verifier"))
+        for code, name in enumerate(batch.column("verifier").dictionary.to_pylist()):
+            own = (by == code) & (cell >= 0)  # a verdict on what is not graded yet waits for its grade
+            if name in judged and own.any():
+                kept = slice(None) if own.all() else own
+                judged[name].add(cell[kept], replicate[kept], score[kept])
+    for name, one in judged.items():
+        if np.count_nonzero(one.seen) != one.rows:
+            _refuse_twice(store, numbers, cells, name)
+    return judged
+
+
+def _keys(batch: pa.RecordBatch, numbers: PromptNumbers) -> tuple[Int, Int]:
+    """Prompt and response of each row."""
+    return (
+        numbers.of(batch.column("task"), batch.column("prompt_id")),
+        batch.column("response").to_numpy().astype(np.int64),
+    )
+
+
+def _columns(
+    store: RunStore,
+    table: str,
+    numbers: PromptNumbers,
+    values: Mapping[str, Callable[[pa.Array], NDArray[Any]]],
+) -> dict[str, NDArray[Any]]:
+    """The rows of the known prompts as arrays: `prompt`, `response` and what `values` makes of other columns."""
+    parts: dict[str, list[NDArray[Any]]] = {
+        name: [np.empty(0, np.int32)] for name in ("prompt", "response", *values)
+    }
+    for batch in store.batches(table, [*KEY, *values]):
+        prompt, response = _keys(batch, numbers)
+        known = prompt >= 0
+        found = {name: convert(batch.column(name)) for name, convert in values.items()}
+        found |= {"prompt": prompt.astype(np.int32), "response": response.astype(np.int32)}
+        for name, column in found.items():
+            parts[name].append(column if known.all() else column[known])
+    return {name: np.concatenate(columns) for name, columns in parts.items()}
+
+
+def _numbers(column: pa.Array) -> Float:
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=float)
+
+
+def _is_cut(finish_reason: pa.DictionaryArray) -> Bool:
+    cut = [word == "length" for word in finish_reason.dictionary.to_pylist()]
+    return np.array([*cut, False])[indices(finish_reason)]
+
+
+def _once(at: Int, numbers: PromptNumbers, cells: Cells, table: Path) -> Bool:
+    """Where there is a row [cell]."""
+    seen = np.zeros(cells.total, dtype=bool)
+    seen[at] = True
+    if np.count_nonzero(seen) != len(at):
+        _refuse(table, numbers, cells, _twice(at))
+    return seen
+
+
+def _refuse_twice(store: RunStore, numbers: PromptNumbers, cells: Cells, verifier: str) -> NoReturn:
+    """Find a verdict that stands there twice, in a second reading."""
+    places = []
+    for batch in store.batches("verdicts", [*KEY, "verifier", "replicate"]):
+        cell = cells.at(*_keys(batch, numbers))
+        is_own = np.array([name == verifier for name in batch.column("verifier").dictionary.to_pylist()])
+        own = is_own[indices(batch.column("verifier"))] & (cell >= 0)
+        places.append(batch.column("replicate").to_numpy()[own] * np.int64(cells.total) + cell[own])
+    replicate, at = divmod(_twice(np.concatenate(places)), cells.total)
+    _refuse(store.path / "verdicts", numbers, cells, at, verifier, replicate)
+
+
+def _twice(places: Int) -> int:
+    """A place that occurs more than once."""
+    places = np.sort(places)
+    return int(places[:-1][places[1:] == places[:-1]][0])
+
+
+def _refuse(table: Path, numbers: PromptNumbers, cells: Cells, cell: int, *rest: object) -> NoReturn:
+    prompt = int(np.searchsorted(cells.start, cell, side="right")) - 1
+    key = (*numbers.keys[prompt], cell - int(cells.start[prompt]), *rest)
+    raise UserError(f"{table}: the key {key} stands there twice; restore the run, or start a new one")
