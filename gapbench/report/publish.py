@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from gapbench.engines.base import derive_seed
 from gapbench.estimate.results import Estimates
@@ -55,28 +55,39 @@ def publish(run: Run, **options: Any) -> Estimates:
 
 
 def examples(run: Run, panels: list[Panel]) -> Iterator[dict[str, Any]]:
-    """A few responses of each task to read: chosen by hash and not by eye, a wrong one first where there is one."""
+    """A few responses of each task to read: drawn by seed and not by eye, a wrong one first where there is one."""
+    drawn = {panel.task: _drawn(panel) for panel in panels}
+    keys = {
+        (panel.task, panel.prompt_ids[prompt], response)
+        for panel in panels
+        for prompt, response in drawn[panel.task]
+    }
     prompts = {prompt.key: prompt for prompt in run.store.rows(Prompt)}
-    keys = ["task", "prompt_id", "response"]
-    drawn = run.store.read("responses", [*keys, "text"]).to_pandas()
-    graded = run.store.read("grades", [*keys, "answer", "utility", "status"]).to_pandas()
-    rows = pd.merge(drawn, graded, on=keys)
-    rows["order"] = [derive_seed("example", *key) for key in rows[keys].itertuples(index=False)]
-    by_task = {panel.task: panel for panel in panels}
-    for task, own in rows.sort_values("order").groupby("task", sort=False):
-        panel = by_task[str(task)]
-        place = {prompt_id: row for row, prompt_id in enumerate(panel.prompt_ids)}
-        wrong, right = own[own["utility"] == 0], own[own["utility"] == 1]
-        chosen = pd.concat([wrong.head(1), right.head(1), own]).drop_duplicates(keys).head(EXAMPLES_PER_TASK)
-        for record in chosen.to_dict("records"):
-            prompt = prompts[str(task), record["prompt_id"]]
-            cell = place[prompt.prompt_id], record["response"]
-            verdicts = {name: float(scores.mean[cell]) for name, scores in panel.scores.items()}
+    texts = run.store.find("responses", keys, ["text"])
+    grades = run.store.find("grades", keys, ["answer", "utility", "status"])
+    for panel in panels:
+        means = {name: scores.mean for name, scores in panel.scores.items()}
+        for cell in drawn[panel.task]:
+            key = panel.task, panel.prompt_ids[cell[0]], cell[1]
+            verdicts = {name: float(mean[cell]) for name, mean in means.items()}
+            prompt = prompts[key[:2]]
             yield {
-                **{str(name): value for name, value in record.items()},
+                **texts[key],
+                **grades[key],
                 "domain": prompt.domain,
-                "why": "drawn by hash",
+                "why": "drawn by seed",
                 "question": prompt.question,
                 "reference": list(prompt.reference),
                 "verdicts": {name: None if score != score else score for name, score in verdicts.items()},
             }
+
+
+def _drawn(panel: Panel) -> list[tuple[int, int]]:
+    """(prompt, response) of a wrong response, a right one, and others up to `EXAMPLES_PER_TASK`."""
+    rng = np.random.default_rng(derive_seed("example", panel.task))
+    utility = panel.utility.ravel()
+    cells: dict[int, None] = {}
+    for pool in (utility == 0, utility == 1, *[~np.isnan(utility)] * EXAMPLES_PER_TASK):
+        if (there := np.flatnonzero(pool)).size:
+            cells[int(rng.choice(there))] = None
+    return [divmod(cell, panel.utility.shape[1]) for cell in list(cells)[:EXAMPLES_PER_TASK]]
