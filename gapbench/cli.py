@@ -18,6 +18,7 @@ from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Target
 from gapbench.grow import grow
+from gapbench.judging import read_spec
 from gapbench.run import DEFAULT_MODEL, DEFAULT_VERIFIERS, STAGES, Run, RunConfig, Stage, execute
 from gapbench.verifiers.base import verifiers
 
@@ -70,7 +71,12 @@ def run(
     n: Annotated[int, typer.Option("-n", help="Responses for each prompt.")] = 32,
     verifier: Annotated[
         list[str] | None,
-        typer.Option("-V", "--verifier", help="Repeatable; default: yesno, majority, likelihood."),
+        typer.Option(
+            "-V",
+            "--verifier",
+            metavar="NAME[@MODEL]",
+            help="Repeatable; @MODEL judges in place of the run's own; or a YAML file. Default: yesno, majority, likelihood.",
+        ),
     ] = None,
     verdicts: Annotated[
         int, typer.Option("--verdicts", help="Verdicts for each response, for sampling verifiers.")
@@ -136,7 +142,7 @@ def run(
         engine=engine,
         engine_options=_options(engine_option or []),
         n=n,
-        verifiers=tuple(verifier or DEFAULT_VERIFIERS),
+        verifiers=tuple(map(read_spec, verifier)) if verifier else DEFAULT_VERIFIERS,
         verdicts=verdicts,
         limit=limit,
         split=split,
@@ -257,10 +263,51 @@ def compare(
 
 
 @app.command()
+def cross(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="One run directory for each generator.")
+    ],
+    mechanism: Annotated[
+        str, typer.Option("--mechanism", help="The verifier by which all judges judge.")
+    ] = "yesno",
+    quantity: Annotated[str, typer.Option("--quantity", help="gap, relative_gap, auc_within, ...")] = "gap",
+    filter: Annotated[str | None, typer.Option("--filter", help="best@8, top 2 of 8, ...")] = None,
+    verdicts: Annotated[
+        int | None, typer.Option("--verdicts", min=1, help="Thin the gap to this many verdicts a response.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Draw the matrix, as FILE.png and FILE.svg.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who judges whose answers how well: generators against judges, and the differences.
+
+    A RUN has two judges when it was made with, say, -V yesno -V yesno@gemma3-270m.
+
+    Example: gapbench cross runs/small runs/large --out heatmap.png
+    """
+    import gapbench.cross as crossing
+    from gapbench.report.cross import cross_figure, print_cross
+    from gapbench.report.plots import save_figure
+
+    opened = [Run(path) for path in runs]
+    found = crossing.cross(opened, mechanism=mechanism, quantity=quantity, filter=filter, verdicts=verdicts)
+    if out is not None:
+        stem = out.with_suffix("") if out.suffix in (".png", ".svg") else out
+        for path in save_figure(cross_figure(found), stem):
+            Console(stderr=True, soft_wrap=True).print(f"figure  {path}", highlight=False, markup=False)
+    if as_json:
+        named = [{"model": run.model, "path": str(run.store.path)} for run in opened]
+        print(json.dumps({"runs": named, **found.to_json()}, allow_nan=False))
+    else:
+        print_cross(found, Console())
+
+
+@app.command()
 def plan(
     run: RunPath,
     half_width: Annotated[float, typer.Option("--half-width", help="Half of the wanted 95 % interval.")],
-    filter: Annotated[str, typer.Option("--filter", help="best@n, the filter of the gap.")] = "best@4",
+    filter: Annotated[str, typer.Option("--filter", help="best@n, top k of n or majority@n.")] = "best@4",
     verifier: Annotated[
         str | None, typer.Option("-V", "--verifier", help="Default: the first that asks a model.")
     ] = None,
@@ -280,7 +327,6 @@ def plan(
 
     Example: gapbench plan runs/pilot --half-width 0.02
     """
-    from gapbench.design import best_n
     from gapbench.design import plan as find
     from gapbench.pilot import plan_document, read_pilot
     from gapbench.report.planned import print_plan
@@ -288,7 +334,7 @@ def plan(
     found = find(
         read_pilot(Run(run), verifier, control),
         half_width=half_width,
-        n=best_n(filter),
+        filter=filter,
         m=verdicts,
         most_prompts=max_prompts,
     )

@@ -20,7 +20,7 @@ from gapbench.keys import NONE, PromptNumbers
 from gapbench.records import Prompt
 from gapbench.scatter import KEY, Judged, read_pool, read_verdicts
 from gapbench.store import RunStore
-from gapbench.verifiers.base import Candidate, PoolVerifier, Verifier
+from gapbench.verifiers.base import Candidate, DerivedVerifier, Pair, PairVerifier, PoolVerifier, Verifier
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -171,16 +171,18 @@ class Panel:
 def build_panels(store: RunStore, verifiers: Sequence[Verifier]) -> list[Panel]:
     """Read a run into one panel a task, in the order the tasks first appear.
 
-    Verifiers that compute scores from the pool of responses are computed here and never stored: a pool that is topped
-    up would leave their old scores stale. Tables are read in batches and scattered into arrays, so that memory is that
-    of the arrays: two bytes for each verdict while all of a verifier's are 0 or 1, else nine.
+    Scores that follow from other rows are computed here and never stored, since a pool that is topped up would leave
+    them stale: those from the pool of responses, from comparisons, and from the scores of other verifiers. Tables are
+    read in batches and scattered into arrays, so that memory is that of the arrays: two bytes for each verdict while
+    all of a verifier's are 0 or 1, else nine.
 
     Parameters
     ----------
     store
         The run.
     verifiers
-        Those to read or compute; a model verifier without any verdict yields scores that are all missing.
+        Those to read or compute; one without any verdict yields scores that are all missing, and one that does not
+        apply to any prompt of a task is left out of that task's panel.
 
     Raises
     ------
@@ -194,9 +196,14 @@ def build_panels(store: RunStore, verifiers: Sequence[Verifier]) -> list[Panel]:
     numbers = PromptNumbers(prompt.key for own in tasks.values() for prompt in own)
     sizes = [len(own) for own in tasks.values()]
     pool = read_pool(store, numbers, sizes)
-    asking = [verifier.name for verifier in verifiers if not isinstance(verifier, PoolVerifier)]
-    judged = read_verdicts(store, numbers, pool.cells, asking)
-    texts = _texts(store) if len(asking) < len(verifiers) else {}
+    needed = _with_members(verifiers)
+    computed = (PoolVerifier, PairVerifier, DerivedVerifier)
+    stored = [name for name, verifier in needed.items() if not isinstance(verifier, computed)]
+    judged = read_verdicts(store, numbers, pool.cells, stored)
+    by_text = any(isinstance(verifier, PoolVerifier | PairVerifier) for verifier in needed.values())
+    texts = _texts(store) if by_text else {}
+    comparing = [name for name, verifier in needed.items() if isinstance(verifier, PairVerifier)]
+    won = _outcomes(store, comparing) if comparing else {}
     panels = []
     bounds = pairwise(np.cumsum([0, *sizes]))
     for (task, own), (first, last) in zip(tasks.items(), bounds, strict=True):
@@ -205,14 +212,19 @@ def build_panels(store: RunStore, verifiers: Sequence[Verifier]) -> list[Panel]:
         if not pool.counted[block].any():
             continue
         scores: dict[str, Scores | VerdictCounts] = {}
-        for verifier in verifiers:
+        for name, verifier in needed.items():
+            if not any(verifier.applies(prompt) for prompt in own):
+                continue
             if isinstance(verifier, PoolVerifier):
-                values = _pool_scores(verifier, own, texts[task], shape)
-                scores[verifier.name] = Scores(
-                    values, verifier.scale, verifier.threshold, verifier.whole_pool
-                )
+                scores[name] = _kept(verifier, _pool_scores(verifier, own, texts[task], shape))
+            elif isinstance(verifier, PairVerifier):
+                scores[name] = _kept(verifier, _pair_scores(verifier, own, texts[task], won, shape))
+            elif isinstance(verifier, DerivedVerifier):
+                means = {one.name: scores[one.name].mean for one in verifier.members if one.name in scores}
+                values = verifier.combine(means) if means else np.full(shape, np.nan)
+                scores[name] = _kept(verifier, np.where(pool.counted[block].reshape(shape), values, np.nan))
             else:
-                scores[verifier.name] = _scores(judged[verifier.name], verifier, block, shape)
+                scores[name] = _scores(judged[name], verifier, block, shape)
         clusters = pd.factorize(
             np.array([prompt.cluster or prompt.prompt_id for prompt in own], dtype=object)
         )[0]
@@ -226,12 +238,29 @@ def build_panels(store: RunStore, verifiers: Sequence[Verifier]) -> list[Panel]:
                 pool.utility[block].reshape(shape),
                 pool.censored[block].reshape(shape),
                 pool.answers[block].reshape(shape),
-                scores,
+                {verifier.name: scores[verifier.name] for verifier in verifiers if verifier.name in scores},
             )
         )
     if not panels:
         raise UserError(f"{store.path}: no graded responses yet; go on with `gapbench run ... --resume`")
     return panels
+
+
+def _with_members(verifiers: Sequence[Verifier]) -> dict[str, Verifier]:
+    """Verifiers by name, the members of each before it."""
+    needed: dict[str, Verifier] = {}
+    for verifier in verifiers:
+        if isinstance(verifier, DerivedVerifier):
+            needed |= {
+                name: one for name, one in _with_members(verifier.members).items() if name not in needed
+            }
+        needed.setdefault(verifier.name, verifier)
+    return needed
+
+
+def _kept(verifier: Verifier, values: Float) -> Scores:
+    """Scores [prompt, response] that were computed: one replicate each."""
+    return Scores(values[:, :, None], verifier.scale, verifier.threshold, verifier.whole_pool)
 
 
 def _scores(
@@ -258,13 +287,51 @@ def _pool_scores(
     verifier: PoolVerifier, prompts: Sequence[Prompt], rows: pd.DataFrame, shape: tuple[int, int]
 ) -> Float:
     by_id = {prompt.prompt_id: (position, prompt) for position, prompt in enumerate(prompts)}
-    values = np.full((*shape, 1), np.nan)
+    values = np.full(shape, np.nan)
     counted = rows[rows["utility"].notna()]
     for prompt_id, own in counted.groupby("prompt_id", sort=False):
         position, prompt = by_id[str(prompt_id)]
         candidates = [_candidate(record) for record in own.to_dict("records")]
         for candidate, judgement in zip(candidates, verifier.judge(prompt, candidates), strict=True):
-            values[position, candidate.response, 0] = np.nan if judgement.score is None else judgement.score
+            values[position, candidate.response] = np.nan if judgement.score is None else judgement.score
+    return values
+
+
+def _outcomes(store: RunStore, names: Sequence[str]) -> dict[tuple[str, str, str], dict[Pair, float]]:
+    """By (task, prompt_id, verifier), how probably a is better than b in each comparison (a, b)."""
+    columns = ["task", "prompt_id", "verifier", "response_a", "response_b", "score"]
+    rows = store.read("comparisons", columns)
+    won: dict[tuple[str, str, str], dict[Pair, float]] = {}
+    for task, prompt_id, name, a, b, score in zip(*(rows[one].to_pylist() for one in columns), strict=True):
+        if name in names:
+            won.setdefault((task, prompt_id, name), {})[a, b] = np.nan if score is None else score
+    return won
+
+
+def _pair_scores(
+    verifier: PairVerifier,
+    prompts: Sequence[Prompt],
+    rows: pd.DataFrame,
+    won: Mapping[tuple[str, str, str], Mapping[Pair, float]],
+    shape: tuple[int, int],
+) -> Float:
+    """Scores from comparisons: responses of one text entered once and share a score."""
+    place = {prompt.prompt_id: position for position, prompt in enumerate(prompts)}
+    values = np.full(shape, np.nan)
+    for prompt_id, own in rows[rows["utility"].notna()].groupby("prompt_id", sort=False):
+        position = place[str(prompt_id)]
+        outcomes = won.get((prompts[position].task, str(prompt_id), verifier.name), {})
+        texts: dict[str, list[int]] = {}
+        for text, response in sorted(zip(own["text"], own["response"], strict=True), key=lambda one: one[1]):
+            if text.strip():
+                texts.setdefault(text.strip(), []).append(int(response))
+        # A text without a rival is not compared, and no choice among its copies gains anything.
+        entrants = [indexes[0] for indexes in texts.values()]
+        if len(entrants) == 1:
+            values[position, texts.popitem()[1]] = verifier.threshold or 0.0
+        elif outcomes:
+            for indexes, score in zip(texts.values(), verifier.scores(entrants, outcomes), strict=True):
+                values[position, indexes] = score
     return values
 
 

@@ -48,7 +48,7 @@ def read_pilot(run: Run, verifier: str | None = None, control: str | None = None
     name = asking[0] if verifier is None else verifier
     if name not in asking:
         raise UserError(f"{run.store.path}: no verifier '{name}' that asks a model{suggest(name, asking)}")
-    if control is not None and control not in set(run.config.verifiers) - {name}:
+    if control is not None and control not in set(run.config.names) - {name}:
         raise UserError(f"--control {control}: the pilot needs verdicts by it, beside those of '{name}'")
     panels = run.panels()
     domains = Counter(panel.domain for panel in panels)

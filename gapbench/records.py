@@ -267,7 +267,17 @@ class Verdict(Row):
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Row):
-    """One judgement of a pair of responses to the same prompt. `preferred` is `a`, `b` or `tie`."""
+    """One judgement of a pair of responses to the same prompt, a before b by index.
+
+    Attributes
+    ----------
+    first_shown
+        `a` or `b`.
+    preferred
+        `a`, `b` or `tie`; None exactly when `status` is not `scored`.
+    score
+        How probably `a` is the better one, in [0, 1]; None as `preferred`.
+    """
 
     table: ClassVar[str] = "comparisons"
     key_columns: ClassVar[tuple[str, ...]] = (
@@ -288,8 +298,12 @@ class Comparison(Row):
             ("replicate", pa.int32()),
             ("first_shown", pa.string()),
             ("preferred", pa.string()),
+            ("score", pa.float64()),
             ("status", pa.string()),
+            ("text", pa.string()),
+            ("n_tokens", pa.int32()),
             ("judge", pa.string()),
+            ("seed", pa.int64()),
         ]
     )
 
@@ -301,8 +315,12 @@ class Comparison(Row):
     replicate: int
     first_shown: str
     preferred: str | None
+    score: float | None
     status: str
+    text: str
+    n_tokens: int
     judge: str
+    seed: int | None
 
 
 ROWS: dict[str, type[Row]] = {row.table: row for row in (Prompt, Response, Grade, Verdict, Comparison)}

@@ -9,39 +9,41 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import gapbench
-from gapbench import stages
-from gapbench.engines.base import Engine, Key, Sampling, engines
+from gapbench.engines.base import Engine, Sampling, engines
 from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Estimates, Target
 from gapbench.estimate.table import estimate_panels
+from gapbench.flow import Flow
 from gapbench.graders.base import Grader, graders
+from gapbench.judging import VerifierSpec, asked_for, make_verifier
+from gapbench.launch import Engines, EngineSpec
 from gapbench.panel import Panel, build_panels
 from gapbench.records import Prompt, Response
 from gapbench.savings import Savings
-from gapbench.store import RunStore
+from gapbench.stages import Judging, Sampler, check_needs
+from gapbench.store import RunStore, Writer
 from gapbench.tasks import Split, Suite, load_suite
-from gapbench.verifiers.base import ModelVerifier, Verifier, verifiers
+from gapbench.verifiers.base import ToolVerifier, Verifier
 
 Stage = Literal["sample", "grade", "verify"]
 STAGES: tuple[Stage, ...] = ("sample", "grade", "verify")
 IMPORTED = "imported"  # the engine of a run that was made of a table
 DEFAULT_MODEL = "smollm2-135m"
-DEFAULT_VERIFIERS = ("yesno", "majority", "likelihood")
+DEFAULT_VERIFIERS = tuple(VerifierSpec.model_validate(name) for name in ("yesno", "majority", "likelihood"))
 
 
 class RunConfig(BaseModel):
@@ -55,6 +57,8 @@ class RunConfig(BaseModel):
         Responses for each prompt.
     verdicts
         Replicates for each response, for verifiers that sample.
+    verifiers
+        By name (`yesno`, `yesno@MODEL`) or in full (`gapbench.judging.VerifierSpec`).
     limit
         Prompts for each task; None takes all, up to the task's own maximum.
     temperature
@@ -70,7 +74,7 @@ class RunConfig(BaseModel):
     engine: str = "transformers"
     engine_options: dict[str, Any] = {}
     n: int = Field(default=32, ge=1)
-    verifiers: tuple[str, ...] = DEFAULT_VERIFIERS
+    verifiers: tuple[VerifierSpec, ...] = DEFAULT_VERIFIERS
     verdicts: int = Field(default=8, ge=1)
     limit: int | None = Field(default=None, ge=1)
     split: Split = "measure"
@@ -78,6 +82,29 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     savings: Savings = Savings()
+
+    @field_validator("verifiers")
+    @classmethod
+    def _named_once(cls, value: tuple[VerifierSpec, ...]) -> tuple[VerifierSpec, ...]:
+        return tuple(
+            {spec.name: spec for spec in value}[name] for name in dict.fromkeys(s.name for s in value)
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the verifiers' verdicts are filed under."""
+        return tuple(spec.name for spec in self.verifiers)
+
+    @property
+    def own_engine(self) -> EngineSpec:
+        """Where the responses come from."""
+        return EngineSpec(self.engine, self.model, self.engine_options)
+
+    def judge_of(self, spec: VerifierSpec) -> EngineSpec:
+        """Where a verifier's verdicts come from."""
+        if spec.judge is None:
+            return self.own_engine
+        return EngineSpec(spec.engine or self.engine, spec.judge, spec.engine_options)
 
     def grown_from(self, old: RunConfig) -> None:
         """Check that a run made with `old` can go on with this.
@@ -99,7 +126,7 @@ class RunConfig(BaseModel):
             elif name == "savings":
                 bad = not mine.asks_all_of(theirs)
             elif name == "verifiers":
-                bad = not set(theirs) <= set(mine)
+                bad = not all(spec in mine for spec in theirs)
             else:
                 bad = mine != theirs
             if bad:
@@ -159,28 +186,18 @@ class Run:
         """The run's verifiers; those of an imported run are what its manifest says of them."""
         told = self.manifest.get("verifiers", {})
         return [
-            _told(name, told[name]) if name in told else verifiers.get(name)()
-            for name in self.config.verifiers
+            _told(spec.name, told[spec.name]) if spec.name in told else make_verifier(spec)
+            for spec in self.config.verifiers
         ]
 
     def panels(self) -> list[Panel]:
         """The run as arrays, one panel a task."""
-        panels = build_panels(self.store, self.verifiers())
+        verifiers = self.verifiers()
+        panels = build_panels(self.store, verifiers)
         if all(np.isnan(panel.utility).all() for panel in panels):
             reasons = Counter(self.store.read("grades", ["status"])["status"].to_pylist()).most_common(1)
             raise UserError(f"{self.store.path}: every response failed, most with '{reasons[0][0]}'")
-        return [self.config.savings.mark(panel, self._asking()) for panel in panels]
-
-    def _asking(self) -> list[ModelVerifier]:
-        """Verifiers that ask a model."""
-        return [verifier for verifier in self.verifiers() if isinstance(verifier, ModelVerifier)]
-
-    def _chosen(self) -> dict[str, set[Key]]:
-        """For each verifier, the responses worth a verdict by what the grader found; none named where all are."""
-        saved = {one.name: self.config.savings.of(one.name) for one in self._asking()}
-        saved = {name: own for name, own in saved.items() if not own.none}
-        panels = build_panels(self.store, []) if saved else []
-        return {name: {key for panel in panels for key in own.keys(panel)} for name, own in saved.items()}
+        return [self.config.savings.mark(panel, verifiers) for panel in panels]
 
     def estimate(
         self,
@@ -220,13 +237,22 @@ class Run:
         self.manifest |= entries
         self.store.write_manifest(self.manifest)
 
-    def advance(self, upto: Stage = "verify", only: Stage | None = None) -> None:
+    def advance(
+        self, upto: Stage = "verify", only: Stage | None = None, engines: Engines | None = None
+    ) -> None:
         """Do what the stages up to `upto` (or `only` that one) have left to do.
+
+        Stages that share an engine run at once; judges other than the run's own model come after it, one by one.
+
+        Parameters
+        ----------
+        engines
+            Where a running engine is kept for a later call; by default it is closed at the end of this one.
 
         Raises
         ------
         UserError
-            If the engine cannot do what a verifier needs, another process is writing to the run, or the run was imported.
+            If an engine cannot do what a verifier needs, another process is writing to the run, or the run was imported.
         """
         if self.config.engine == IMPORTED:
             source = self.manifest["imported"]["responses"]["file"]
@@ -234,44 +260,103 @@ class Run:
                 f"{self.store.path}: imported from {source}, with no model behind it; estimate it, or import a longer table"
             )
         wanted = (only,) if only else STAGES[: STAGES.index(upto) + 1]
-        asking = self._asking()
+        judges = judges_of(self.config)
+        with ExitStack() as stack:
+            pool = engines or stack.enter_context(Engines())
+            writer = stack.enter_context(self.store.writing())
+            for place, (spec, asking) in enumerate(judges):
+                stages = wanted if place == 0 else tuple({"verify"} & set(wanted))
+                if stages:
+                    self._sit(spec, asking, stages, writer, pool)
 
-        @cache
+    def _sit(
+        self,
+        spec: EngineSpec,
+        asking: Sequence[Verifier],
+        stages: Sequence[str],
+        writer: Writer,
+        pool: Engines,
+    ) -> None:
+        """Let stages run over one engine, and tell the manifest."""
+        config = self.config
+        bound: list[Engine] = []
+
         def engine() -> Engine:
-            loaded = start_engine(self.config)
-            stages.check_needs(loaded, asking)
-            loaded.bind(self.store.rows(Prompt))
-            self.update(engine=loaded.describe())
-            return loaded
+            if not bound:
+                started = pool.get(spec)
+                check_needs(started, asking)
+                started.bind(self.store.rows(Prompt))
+                bound.append(started)
+                self._describe(spec, started, asking)
+            return bound[0]
 
-        with self.store.writing() as writer:
-            work: dict[Stage, Callable[[], stages.Session]] = {
-                "sample": lambda: stages.sample(
-                    self.store, writer, engine, self.sampling(), self.config.n, self.config.seed
-                ),
-                "grade": lambda: stages.grade(self.store, writer, self.graders()),
-                "verify": lambda: stages.verify(
-                    self.store, writer, engine, asking, self.config.verdicts, self.config.seed, self._chosen()
-                ),
-            }
-            try:
-                for stage in wanted:
-                    self._sitting(stage, work[stage])
-            finally:
-                if engine.cache_info().currsize:
-                    with closing(engine()):
-                        pass
-
-    def _sitting(self, stage: Stage, work: Callable[[], stages.Session]) -> None:
-        # The session is in the manifest before it starts, so that a killed one shows as having no end.
-        begun = {"stage": stage, "started": now()}
+        flow = Flow(
+            self.store,
+            writer,
+            engine,
+            sampler=Sampler(self.store, self.sampling(), config.n, config.seed)
+            if "sample" in stages
+            else None,
+            graders=self.graders() if "grade" in stages else None,
+            judging=Judging(self.store, asking, config.verdicts, config.seed, config.savings)
+            if "verify" in stages
+            else None,
+        )
+        # The sessions are in the manifest before they start, so that a killed one shows as having no end.
+        judge = {} if spec == config.own_engine else {"judge": spec.model}
+        begun = [{"stage": stage, "started": now(), **judge} for stage in flow.sessions]
         earlier = self.manifest.get("sessions", [])
-        self.update(sessions=[*earlier, begun])
-        session = work()
-        self.update(sessions=[*earlier, {**begun, **asdict(session)}] if session.rows else earlier)
+        self.update(sessions=[*earlier, *begun])
+        flow.run()
+        ended = zip(begun, flow.sessions.values(), strict=True)
+        self.update(
+            sessions=[*earlier, *({**one, **asdict(session)} for one, session in ended if session.rows)]
+        )
+
+    def _describe(self, spec: EngineSpec, engine: Engine, asking: Sequence[Verifier]) -> None:
+        if spec == self.config.own_engine:
+            self.update(engine=engine.describe())
+        else:
+            judges = self.manifest.get("judges", {})
+            self.update(judges={**judges, **{verifier.name: engine.describe() for verifier in asking}})
 
 
-def execute(config: RunConfig, out: str | Path, *, resume: bool = False, upto: Stage = "verify") -> Run:
+def judges_of(config: RunConfig) -> list[tuple[EngineSpec, list[Verifier]]]:
+    """Which verifiers are asked of which engine, the run's own engine first; what asks nothing is left out.
+
+    Raises
+    ------
+    UserError
+        If a verifier cannot be made, an engine is unknown or cannot do what is needed, or two verifiers file different
+        verdicts under one name.
+    """
+    own = config.own_engine
+    judges: dict[str, tuple[EngineSpec, dict[str, Verifier]]] = {own.key: (own, {})}
+    for said in config.verifiers:
+        verifier, spec = make_verifier(said), config.judge_of(said)
+        asking: list[Verifier] = [verifier] if isinstance(verifier, ToolVerifier) else [*asked_for(verifier)]
+        known = judges.setdefault(spec.key, (spec, {}))[1]
+        for one in asking:
+            if one.name in known and vars(known[one.name]) != vars(one):
+                raise UserError(
+                    f"verifier '{said.name}' asks another question under the name '{one.name}', which is taken; rename it"
+                )
+            known[one.name] = one
+    for spec, asked in judges.values():
+        offered = getattr(engines.get(spec.engine), "capabilities", None)
+        if offered is not None:
+            check_needs(engines.get(spec.engine), list(asked.values()))
+    return [(spec, list(asked.values())) for spec, asked in judges.values()]
+
+
+def execute(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    upto: Stage = "verify",
+    engines: Engines | None = None,
+) -> Run:
     """Create a run, or go on with one, and bring it up to a stage.
 
     Parameters
@@ -282,6 +367,10 @@ def execute(config: RunConfig, out: str | Path, *, resume: bool = False, upto: S
         The run directory.
     resume
         Go on with a run that is already there; without it, one that is there is an error.
+    upto
+        Last stage.
+    engines
+        As for `Run.advance`.
 
     Raises
     ------
@@ -289,12 +378,10 @@ def execute(config: RunConfig, out: str | Path, *, resume: bool = False, upto: S
         For an unknown suite, model, engine, verifier or grader, a run that is in the way, or one that was made
         with another configuration.
     """
-    for name in config.verifiers:
-        verifiers.get(name)
+    judges_of(config)
     control = config.savings.control
-    if control is not None and (control not in config.verifiers or len(config.verifiers) < 2):
+    if control is not None and (control not in config.names or len(config.names) < 2):
         raise UserError(f"--control {control}: name one of the run's verifiers, and a dearer one beside it")
-    engines.get(config.engine)
     suite = load_suite(config.suite, limit=config.limit, split=config.split, data_dir=config.data_dir)
     prompts = [prompt for task in suite.tasks for prompt in task.prompts]
     if not prompts:
@@ -317,28 +404,8 @@ def execute(config: RunConfig, out: str | Path, *, resume: bool = False, upto: S
         run.update(**_manifest(config, suite))
         writer.extend(prompt for prompt in prompts if prompt.key not in known)
     run = Run(out)
-    run.advance(upto)
+    run.advance(upto, engines=engines)
     return run
-
-
-def start_engine(config: RunConfig) -> Engine:
-    """Start the engine of a configuration.
-
-    Raises
-    ------
-    UserError
-        If the model cannot be loaded, or an option is not one of the engine's or has a value that it refuses.
-    """
-    try:
-        return engines.get(config.engine)(config.model, **config.engine_options)
-    except (TypeError, ValueError, RuntimeError) as wrong:
-        given = ", ".join(f"{name}={value}" for name, value in config.engine_options.items())
-        if not given:
-            raise
-        why = str(wrong).splitlines()[0]
-        raise UserError(
-            f"--engine-option {given}: engine '{config.engine}' does not take it ({why})"
-        ) from None
 
 
 def _told(name: str, facts: Mapping[str, Any]) -> Verifier:

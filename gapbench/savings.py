@@ -12,16 +12,16 @@ function of what the grader found, made by the same code where verdicts are aske
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from gapbench.engines.base import Key, derive_seed
+from gapbench.engines.base import derive_seed
 from gapbench.estimate.case_control import case_control, unanimous
 from gapbench.panel import Bool, Float, Panel, Verified
-from gapbench.verifiers.base import ModelVerifier
+from gapbench.verifiers.base import AskingVerifier, DerivedVerifier, PairVerifier, Verifier
 
 
 class Savings(BaseModel):
@@ -76,18 +76,22 @@ class Savings(BaseModel):
             asked &= ~unanimous(utility)[:, None]
         return asked & self.verified_prompts(task, prompt_ids)[:, None]
 
-    def of(self, verifier: str) -> Savings:
-        """What is saved on one verifier: the control is asked about everything that can matter."""
-        return Savings(skip_unanimous=self.skip_unanimous) if verifier == self.control else self
+    def of(self, verifier: Verifier) -> Savings:
+        """What is saved on one verifier: nothing that matters on the control, and comparisons need the whole pool."""
+        if isinstance(verifier, DerivedVerifier):
+            own = [self.of(member) for member in verifier.members]
+            return own[0] if all(one == own[0] for one in own) else self
+        if not isinstance(verifier, AskingVerifier):
+            return Savings()
+        if verifier.name == self.control:
+            return Savings(skip_unanimous=self.skip_unanimous)
+        if isinstance(verifier, PairVerifier):
+            return self.model_copy(update={"case_control": None})
+        return self
 
-    def keys(self, panel: Panel) -> Iterator[Key]:
-        """Keys of the responses to ask about."""
-        for prompt, response in np.argwhere(self.chosen(panel.utility, panel.task, panel.prompt_ids)):
-            yield panel.task, panel.prompt_ids[prompt], int(response)
-
-    def mark(self, panel: Panel, asking: Sequence[ModelVerifier]) -> Panel:
+    def mark(self, panel: Panel, verifiers: Sequence[Verifier]) -> Panel:
         """The panel with what these verifiers were to judge."""
-        saved = {verifier.name: self.of(verifier.name) for verifier in asking}
+        saved = {verifier.name: self.of(verifier) for verifier in verifiers}
         verified = {
             name: Verified(
                 own.chosen(panel.utility, panel.task, panel.prompt_ids),

@@ -60,6 +60,8 @@ class Request:
         One seed for each key.
     labels
         Words whose probability as the first generated token is wanted (`Result.label_logprobs`).
+    verdicts
+        Texts that a judge may commit to, the most favourable first; only a simulated engine needs to be told.
     """
 
     messages: tuple[Message, ...]
@@ -68,6 +70,7 @@ class Request:
     seeds: tuple[int, ...]
     sampling: Sampling = field(default_factory=Sampling)
     labels: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,25 @@
 """Ways of judging: one protocol (`base`), one file a mechanism."""
 
-from gapbench.verifiers.base import Candidate, Judgement, ModelVerifier, PoolVerifier, Verifier, verifiers
+from gapbench.verifiers.base import (
+    Candidate,
+    DerivedVerifier,
+    Judgement,
+    ModelVerifier,
+    PairVerifier,
+    PoolVerifier,
+    ToolVerifier,
+    Verifier,
+    verifiers,
+)
 
-__all__ = ["Candidate", "Judgement", "ModelVerifier", "PoolVerifier", "Verifier", "verifiers"]
+__all__ = [
+    "Candidate",
+    "DerivedVerifier",
+    "Judgement",
+    "ModelVerifier",
+    "PairVerifier",
+    "PoolVerifier",
+    "ToolVerifier",
+    "Verifier",
+    "verifiers",
+]
