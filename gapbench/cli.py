@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from gapbench import _startup
+
+# isort: split
+# What takes long to load comes after it.
+
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,11 +20,12 @@ from rich.console import Console
 
 import gapbench
 from gapbench.engines.base import engines
-from gapbench.errors import UserError
+from gapbench.errors import UnfinishedWarning, UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Target
-from gapbench.grow import grow
+from gapbench.grow import grow, reached
 from gapbench.judging import read_spec
+from gapbench.report.text import one_line
 from gapbench.run import DEFAULT_MODEL, DEFAULT_VERIFIERS, STAGES, Run, RunConfig, Stage, execute
 from gapbench.verifiers.base import verifiers
 
@@ -81,6 +88,13 @@ def run(
     verdicts: Annotated[
         int, typer.Option("--verdicts", help="Verdicts for each response, for sampling verifiers.")
     ] = 8,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--task", metavar="NAME", help="Only this task of the suite; repeatable."),
+    ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out tasks whose data cannot be had here, and say so.")
+    ] = False,
     limit: Annotated[int | None, typer.Option("--limit", help="Prompts for each task.")] = None,
     split: Annotated[
         str, typer.Option("--split", help="measure, or calibrate for choosing settings.")
@@ -115,11 +129,11 @@ def run(
     ] = None,
     half_width: Annotated[
         float | None,
-        typer.Option("--half-width", metavar="W", help="Add prompts until the gap is known to within W."),
+        typer.Option("--half-width", metavar="W", help="Draw more until the gap is known to within W."),
     ] = None,
     budget: Annotated[
         int | None,
-        typer.Option("--budget", metavar="TOKENS", help="Add prompts until so many are generated."),
+        typer.Option("--budget", metavar="TOKENS", help="Draw more until so many are generated."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Run directory; default runs/SUITE-MODEL.")
@@ -144,6 +158,8 @@ def run(
         n=n,
         verifiers=tuple(map(read_spec, verifier)) if verifier else DEFAULT_VERIFIERS,
         verdicts=verdicts,
+        tasks=tuple(task or ()),
+        skip_missing=skip_missing,
         limit=limit,
         split=split,
         data_dir=None if data is None else str(data),
@@ -164,6 +180,9 @@ def run(
         if until is not None:
             raise UserError(f"--until {until}: without an interval nothing says when to stop; leave it out")
         done = grow(config, path, half_width=half_width, budget=budget, resume=resume)
+        Console(stderr=True, soft_wrap=True).print(reached(done), highlight=False, markup=False)
+    for name, reason in done.manifest["suite"].get("skipped", {}).items():
+        Console(stderr=True, soft_wrap=True).print(f"left out  {name}: {reason}", highlight=False, markup=False)
     if until is None:
         _finish(done, as_json)
     elif as_json:
@@ -235,6 +254,10 @@ def compare(
         typer.Option("--against", help="zero (which have a gap at all?) or one of those compared."),
     ] = None,
     adjust: Annotated[str, typer.Option("--adjust", help="holm, or bh for an exploratory grid.")] = "holm",
+    equivalence: Annotated[
+        float | None,
+        typer.Option("--equivalence", metavar="MARGIN", help="Call differences below MARGIN equivalent."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs, verifiers, filters or domains, paired where prompts are shared.
@@ -254,6 +277,7 @@ def compare(
         verdicts=verdicts,
         against=against,
         adjust=adjust,
+        equivalence=equivalence,
     )
     if as_json:
         named = [{"model": run.model, "path": str(run.store.path)} for run in opened]
@@ -332,7 +356,7 @@ def plan(
     from gapbench.report.planned import print_plan
 
     found = find(
-        read_pilot(Run(run), verifier, control),
+        read_pilot(Run(run), verifier, control, filter),
         half_width=half_width,
         filter=filter,
         m=verdicts,
@@ -374,6 +398,40 @@ def import_(
             raise UserError(f"--threshold {pair}: write it as VERIFIER=SCORE, with a number") from None
     for line in import_table(file, verdicts, out=out, thresholds=thresholds).lines():
         Console(stderr=True, soft_wrap=True).print(line, highlight=False, markup=False)
+
+
+@app.command()
+def validate(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="A suite, SUITE/TASK, a task's name or a YAML file.")
+    ],
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Questions for each task; default: every one.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", envvar="GAPBENCH_DATA", help="Folder with local copies of hub data sets."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often a task's grader errs, on its own references: do this before spending model time.
+
+    Example: gapbench validate math/gsm8k --data data
+    """
+    from gapbench.report.validation import print_validations
+    from gapbench.validate import faulty, summary, tasks_named
+    from gapbench.validate import validate as examine
+
+    tasks, skipped = tasks_named(task, data)
+    found = [examine(one, limit=limit) for one in tasks]
+    for reason in skipped.values():
+        Console(stderr=True, soft_wrap=True).print(f"skipped  {reason}", highlight=False, markup=False)
+    if as_json:
+        print(json.dumps(summary(found, skipped), allow_nan=False))
+    else:
+        print_validations(found, Console())
+    if wrong := faulty(found):
+        raise UserError(wrong)
 
 
 @app.command()
@@ -427,13 +485,24 @@ def _finish(run: Run, as_json: bool, **options: Any) -> None:
     )
 
 
+OPTIONS = {  # where the option is not the field's name
+    "suite": "SUITE",
+    "n": "-n",
+    "verifiers": "--verifier",
+    "engine_options": "--engine-option",
+    "data_dir": "--data",
+}
+
+
 def _config(**values: Any) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValueError as bad:
         first = bad.errors()[0]  # type: ignore[attr-defined]
-        option = str(first["loc"][-1]).replace("_", "-")
-        raise UserError(f"--{option}: {first['msg'].lower()} (got {first['input']!r})") from None
+        place = first["loc"]
+        field = str(place[1] if place[0] == "savings" else place[0])
+        option = OPTIONS.get(field, "--" + field.replace("_", "-"))
+        raise UserError(f"{option}: {first['msg'].lower()} (got {first['input']!r})") from None
 
 
 def _stage(name: str | None) -> Stage:
@@ -458,6 +527,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, never a traceback."""
+    warnings.showwarning = _warn
     try:
         # Without a word a person wants to know what there is.
         status = app(None if len(sys.argv) > 1 else ["--help"], standalone_mode=False)
@@ -477,6 +547,24 @@ def main() -> None:
         _say(f"{where}{failure.strerror or failure}; what was finished is kept", 2)
 
 
+_SHOW_WARNING = warnings.showwarning
+
+
+def _warn(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+    if issubclass(category, UnfinishedWarning):
+        _tell(f"warning: {message}")
+    else:
+        _SHOW_WARNING(message, category, *rest, **more)
+
+
 def _say(text: str, code: int) -> None:
-    print("gapbench: " + " ".join(text.split()), file=sys.stderr)
+    _tell(text)
     sys.exit(code)
+
+
+def _tell(text: str) -> None:
+    # Names of files and columns are a stranger's: what could steer a terminal becomes a visible sign.
+    print("gapbench: " + one_line(text, 1000), file=sys.stderr)
+
+
+_startup.ready()

@@ -53,8 +53,30 @@ def draw(name: str, config: dict[str, Any], start: int, count: int) -> list[dict
     return [dataset[index] for index in range(start, start + count)]
 
 
+def _fills_mini_sudoku(entry: dict[str, Any], reply: str) -> bool:
+    """Whether the lines of four digits in a reply fill the puzzle by its rules; the solution is not looked at."""
+    puzzle = entry["metadata"]["puzzle"]
+    rows = [[int(digit) for digit in re.findall("[0-9]", line)] for line in reply.split("\n")]
+    rows = [row for row in rows if len(row) == 4]
+    if len(rows) != 4:
+        return False
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    blocks = [rows[i][j : j + 2] + rows[i + 1][j : j + 2] for i in (0, 2) for j in (0, 2)]
+    keeps = all(
+        clue in (0, cell)
+        for clues, row in zip(puzzle, rows, strict=True)
+        for clue, cell in zip(clues, row, strict=True)
+    )
+    return keeps and all(sorted(group) == [1, 2, 3, 4] for group in (*rows, *columns, *blocks))
+
+
 def score(name: str, config: dict[str, Any], entry: dict[str, Any], reply: str) -> float:
-    """What the dataset's own scorer gives a reply, in [0, 1]; many give partial credit."""
+    """What the dataset's own scorer gives a reply, in [0, 1]; many give partial credit.
+
+    The mini sudoku is scored here by its rules: the scorer there compares with the solution, and with its layout.
+    """
+    if name == "mini_sudoku":
+        return float(_fills_mini_sudoku(entry, reply))
     if name in EVALUATES and not harmless(reply):
         return float(reply == entry["answer"])
     dataset = _dataset(name, json.dumps(config, sort_keys=True))

@@ -31,6 +31,7 @@ from gapbench.flow import Flow
 from gapbench.graders.base import Grader, graders
 from gapbench.judging import VerifierSpec, asked_for, make_verifier
 from gapbench.launch import Engines, EngineSpec
+from gapbench.manifest import check_manifest
 from gapbench.panel import Panel, build_panels
 from gapbench.records import Prompt, Response
 from gapbench.savings import Savings
@@ -59,6 +60,10 @@ class RunConfig(BaseModel):
         Replicates for each response, for verifiers that sample.
     verifiers
         By name (`yesno`, `yesno@MODEL`) or in full (`gapbench.judging.VerifierSpec`).
+    tasks
+        Only these of the suite's tasks; all where empty.
+    skip_missing
+        Leave out tasks whose data cannot be had here, in place of failing; the manifest says which.
     limit
         Prompts for each task; None takes all, up to the task's own maximum.
     temperature
@@ -76,6 +81,8 @@ class RunConfig(BaseModel):
     n: int = Field(default=32, ge=1)
     verifiers: tuple[VerifierSpec, ...] = DEFAULT_VERIFIERS
     verdicts: int = Field(default=8, ge=1)
+    tasks: tuple[str, ...] = ()
+    skip_missing: bool = False
     limit: int | None = Field(default=None, ge=1)
     split: Split = "measure"
     data_dir: str | None = None
@@ -110,7 +117,7 @@ class RunConfig(BaseModel):
         """Check that a run made with `old` can go on with this.
 
         More responses, prompts, verdicts and verifiers can be added to a run, and fewer verdicts saved; all else must
-        stay as it was.
+        stay as it was. How suite and data were named does not count: what they hold is in the suite's digest.
 
         Raises
         ------
@@ -118,6 +125,8 @@ class RunConfig(BaseModel):
             If it cannot.
         """
         for name in type(self).model_fields:
+            if name in ("suite", "data_dir"):
+                continue
             mine, theirs = getattr(self, name), getattr(old, name)
             if name in ("n", "verdicts"):
                 bad = mine < theirs
@@ -152,13 +161,8 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.store = RunStore.open(path)
         self.manifest = self.store.read_manifest()
-        try:
-            self.config = RunConfig.model_validate(self.manifest["config"])
-            self._tasks: dict[str, Any] = self.manifest["tasks"]
-        except (KeyError, ValueError) as bad:
-            raise UserError(
-                f"{path}/manifest.json: not a run of this version of gapbench ({bad!r:.200})"
-            ) from None
+        self.config = check_manifest(self.manifest, RunConfig, self.store.path)
+        self._tasks: dict[str, Any] = self.manifest["tasks"]
 
     @property
     def model(self) -> str:
@@ -382,7 +386,14 @@ def execute(
     control = config.savings.control
     if control is not None and (control not in config.names or len(config.names) < 2):
         raise UserError(f"--control {control}: name one of the run's verifiers, and a dearer one beside it")
-    suite = load_suite(config.suite, limit=config.limit, split=config.split, data_dir=config.data_dir)
+    suite = load_suite(
+        config.suite,
+        limit=config.limit,
+        split=config.split,
+        data_dir=config.data_dir,
+        tasks=config.tasks or None,
+        skip_missing=config.skip_missing,
+    )
     prompts = [prompt for task in suite.tasks for prompt in task.prompts]
     if not prompts:
         raise UserError(f"suite '{config.suite}' has no prompts")
@@ -423,7 +434,7 @@ def _manifest(config: RunConfig, suite: Suite) -> dict[str, Any]:
     return {
         "gapbench": gapbench.__version__,
         "config": config.model_dump(mode="json"),
-        "suite": {"name": suite.name, "digest": suite.digest},
+        "suite": {"name": suite.name, "digest": suite.digest, "skipped": dict(suite.skipped)},
         "tasks": {task.name: task.describe() for task in suite.tasks},
         "hardware": hardware(),
         "libraries": libraries(),

@@ -1,4 +1,6 @@
-"""Where the rows of a task come from: a file, a dataset of the Hugging Face hub (or its local copy), or reasoning-gym.
+"""Where the rows of a task come from.
+
+A file, the suite itself, a dataset of the Hugging Face hub (or its local copy), or reasoning-gym.
 
 >>> from pathlib import Path
 >>> source = FileSource(file="data/capitals.jsonl")
@@ -8,35 +10,58 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
 import logging
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from gapbench.errors import UserError
 from gapbench.registry import suggest
+from gapbench.rowfiles import Row, read_table
 from gapbench.worker import CallFailed, WorkerDied, shared_worker
-
-Row = dict[str, Any]
 
 DRAW_AT_ONCE = 64
 DRAW_SECONDS = 60.0
 DRAW_MOST = 1_000_000
 
+HUB_SECONDS = 5.0
 
-class _Source(BaseModel):
+
+class NotAvailable(UserError):
+    """Data that cannot be had here and now, through no fault of the task: no network, no access, no local copy."""
+
+
+class SpecModel(BaseModel):
+    """What a part of a suite's YAML may say.
+
+    Attributes
+    ----------
+    silent
+        Fields that are left out of a dump while they have their default. Digests are made of dumps, so a field that came
+        later must not change those of tasks that do not use it.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    silent: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said: dict[str, Any] = handler(self)
+        unused = {
+            name
+            for name in self.silent
+            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True)
+        }
+        return {name: value for name, value in said.items() if name not in unused}
 
 
-class FileSource(_Source):
+class FileSource(SpecModel):
     """A table beside the suite's YAML.
 
     Attributes
@@ -58,7 +83,27 @@ class FileSource(_Source):
         return read_table(folder / self.file)
 
 
-class HubSource(_Source):
+class RowsSource(SpecModel):
+    """Rows that stand in the suite itself.
+
+    Attributes
+    ----------
+    rows
+        One mapping of fields to values for each question.
+    """
+
+    rows_: tuple[Row, ...] = Field(alias="rows", min_length=1)
+
+    @model_serializer
+    def _count(self) -> dict[str, Any]:
+        return {"rows": len(self.rows_)}  # what they hold, a task's digest covers as it does a file's
+
+    def rows(self, folder: Path, data_dir: Path | None = None) -> list[Row]:
+        """Every row."""
+        return [dict(row) for row in self.rows_]
+
+
+class HubSource(SpecModel):
     """A dataset of the Hugging Face hub.
 
     Attributes
@@ -69,43 +114,95 @@ class HubSource(_Source):
         What of it; `revision` pins a commit.
     local
         Name of a file that holds the same rows, looked for in the folder of `--data` before the hub is asked.
+    where
+        Field to the values it may have, as text: of the hub's rows the others are left out. `local` holds none of them.
     """
+
+    silent: ClassVar[frozenset[str]] = frozenset({"where"})
 
     datasets: str
     config: str | None = None
     split: str
     revision: str | None = None
     local: str | None = None
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     def rows(self, folder: Path, data_dir: Path | None = None) -> list[Row]:
         """Every row, from `data_dir` if the local file is there, else from the hub.
 
         Raises
         ------
-        UserError
+        NotAvailable
             If neither has it.
+        UserError
+            If the local file is at fault, or the rows lack a field of `where`.
         """
         if data_dir and self.local and (data_dir / self.local).is_file():
             return read_table(data_dir / self.local)
+        rows = self._from_hub(data_dir)
+        for field, kept in self.where.items():
+            if not any(field in row for row in rows):
+                raise UserError(
+                    f"no row has the field '{field}' of source.where{suggest(field, list(rows[0]))}"
+                )
+            rows = [row for row in rows if str(row.get(field)) in kept]
+            if not rows:
+                raise UserError(f"no row's '{field}' is one of {list(kept)}; check source.where")
+        return rows
+
+    def _from_hub(self, data_dir: Path | None) -> list[Row]:
         import datasets
 
         # The hub's client reports each retry; what it comes to is said below, in one line.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         try:
-            table = datasets.load_dataset(
-                self.datasets, self.config, split=self.split, revision=self.revision
-            )
+            with _offline_where_unreachable():
+                table = datasets.load_dataset(
+                    self.datasets, self.config, split=self.split, revision=self.revision
+                )
             return [dict(row) for row in table]
         except (OSError, ValueError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as failure:
             lacking = f"; {data_dir} has no {self.local}" if data_dir and self.local else ""
             cure = f"; put {self.local} in a folder and give it as --data DIR" if self.local else ""
-            reason = " ".join(str(failure).split())[:200]
-            raise UserError(
+            reason = " ".join(str(failure).split())[:200] if _hub_answers() else "it does not answer"
+            raise NotAvailable(
                 f"dataset {self.datasets} could not be had from the Hugging Face hub ({reason}){lacking}{cure}"
             ) from failure
 
 
-class ProceduralSource(_Source):
+@cache
+def _hub_answers() -> bool:
+    """Whether the hub answers at all; asked once a process."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
+    except Exception:  # the client's HTTP library, and so its errors, differ between its versions
+        return False
+    return True
+
+
+@contextmanager
+def _offline_where_unreachable() -> Iterator[None]:
+    """Use the client's cache alone where the hub does not answer.
+
+    The client would ask again for half a minute, and again for the next dataset.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    if _hub_answers():
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+class ProceduralSource(SpecModel):
     """Questions made by reasoning-gym.
 
     Attributes
@@ -174,99 +271,4 @@ class ProceduralSource(_Source):
         return json.dumps([self.procedural, self.config, self.seed, version("reasoning-gym")], sort_keys=True)
 
 
-Source = FileSource | HubSource | ProceduralSource
-
-
-def read_table(path: Path) -> list[Row]:
-    """Read a JSONL, CSV or Parquet file, perhaps compressed with gzip.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, naming the file, the row and what to do.
-    """
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-    if suffix not in readers:
-        raise UserError(
-            f"{path}: format '{suffix}' is not known; use .jsonl, .csv or .parquet, each also with .gz"
-        )
-    try:
-        content = path.read_bytes()
-        if path.name.endswith(".gz"):
-            content = gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as torn:
-        raise UserError(f"{path}: not a whole gzip file ({torn}); copy it again") from torn
-    except OSError as missing:
-        raise UserError(f"{path}: cannot be read ({missing.strerror}); check source.file") from missing
-    if not content.strip():
-        raise UserError(f"{path}: is empty; copy it again")
-    rows = readers[suffix](path, content)
-    if not rows:
-        raise UserError(f"{path}: has no rows; it needs at least one below the header")
-    return rows
-
-
-def _text(path: Path, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as wrong:
-        line = content[: wrong.start].count(b"\n") + 1
-        raise UserError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from wrong
-
-
-def _read_jsonl(path: Path, content: bytes) -> list[Row]:
-    rows = []
-    # Not splitlines: JSON strings may hold U+2028, which that takes as an end of line.
-    for number, line in enumerate(_text(path, content).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as wrong:
-            raise UserError(
-                f"{path} line {number}: not JSON ({wrong}); a torn line? copy the file again"
-            ) from wrong
-        if not isinstance(row, dict):
-            raise UserError(f"{path} line {number}: is not an object; write one {{...}} a line")
-        try:
-            json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise UserError(
-                f"{path} line {number}: holds half of a surrogate pair (\\ud800 to \\udfff); write the character whole"
-            ) from None
-        rows.append(row)
-    return rows
-
-
-def _read_csv(path: Path, content: bytes) -> list[Row]:
-    reader = csv.reader(io.StringIO(_text(path, content), newline=""), strict=True)
-    rows: list[Row] = []
-    try:
-        header = next(reader)
-        if len(set(header)) != len(header) or "" in header:
-            raise UserError(f"{path} line 1: columns must have names, each once; got {header}")
-        for values in reader:
-            if values and len(values) != len(header):
-                raise UserError(
-                    f"{path} line {reader.line_num}: {len(values)} values for {len(header)} columns; a torn row? "
-                    "quote values that hold a comma"
-                )
-            if values:
-                rows.append(dict(zip(header, values, strict=True)))
-    except csv.Error as wrong:
-        raise UserError(
-            f"{path} line {reader.line_num}: not CSV ({wrong}); mend or copy the file again"
-        ) from wrong
-    return rows
-
-
-def _read_parquet(path: Path, content: bytes) -> list[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[Row] = pq.read_table(pa.BufferReader(content)).to_pylist()
-    except (pa.ArrowException, OSError) as wrong:
-        raise UserError(f"{path}: not a whole Parquet file ({wrong}); copy it again") from wrong
-    return rows
+Source = FileSource | RowsSource | HubSource | ProceduralSource

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
@@ -18,11 +18,15 @@ from gapbench.errors import UserError
 from gapbench.graders.base import graders
 from gapbench.records import Style
 from gapbench.registry import suggest
-from gapbench.sources import FileSource, HubSource, ProceduralSource
+from gapbench.sources import FileSource, HubSource, ProceduralSource, RowsSource, SpecModel
+
+Tool = Literal["tests", "arithmetic", "constraints"]
+
+OURS = ("choices", "procedural", "row", "rubric", "style", "tool")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+class _Model(SpecModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
 
 class Card(_Model):
@@ -77,7 +81,7 @@ class SamplingSpec(_Model):
 
 
 def _source_kind(value: Any) -> str | None:
-    kinds = ("procedural", "datasets", "file")
+    kinds = ("procedural", "datasets", "file", "rows")
     if isinstance(value, dict):
         return next((kind for kind in kinds if kind in value), None)
     return next((kind for kind in kinds if hasattr(value, kind)), None)
@@ -85,6 +89,10 @@ def _source_kind(value: Any) -> str | None:
 
 def _shots_kind(value: Any) -> str:
     return "list" if isinstance(value, list | tuple) else "number"
+
+
+def _entry_kind(value: Any) -> str:
+    return "reference" if isinstance(value, str) else "task"
 
 
 class TaskSpec(_Model):
@@ -102,7 +110,8 @@ class TaskSpec(_Model):
     after
         Regular expression; the reference is what follows its last match.
     choices
-        Field of the options of a multiple choice; a whole number as reference is then an option's place, from 0.
+        Field of the options of a multiple choice; a whole number as reference is then an option's place, from 0. A list
+        names one field for each option: `{choices[0]}` and so on show them in an order that their texts decide.
     cluster
         Field, or template, of what prompts share (a passage, a template); intervals take it as their unit.
     shots
@@ -111,7 +120,16 @@ class TaskSpec(_Model):
         Share of the questions set aside for calibration and shots, never measured.
     prompts
         Most prompts to measure.
+    keep
+        Fields of a row that go into a prompt's metadata as they are, for the grader.
+    tool
+        What a verifier that runs a program may check in a reply: `tests` (run its code), `arithmetic` (compute its
+        equations), `constraints` (hold it against the puzzle).
+    rubric
+        What a good reply does, in words for a judge: the field that says so, or a list of texts for every question.
     """
+
+    silent: ClassVar[frozenset[str]] = frozenset({"keep", "tool", "rubric"})
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     domain: str = Field(min_length=1)
@@ -119,14 +137,15 @@ class TaskSpec(_Model):
     source: Annotated[
         Annotated[ProceduralSource, Tag("procedural")]
         | Annotated[HubSource, Tag("datasets")]
-        | Annotated[FileSource, Tag("file")],
+        | Annotated[FileSource, Tag("file")]
+        | Annotated[RowsSource, Tag("rows")],
         Discriminator(_source_kind),
     ]
     question: str = "{question}"
     reference: str = "answer"
     aliases: str | None = None
     after: str | None = None
-    choices: str | None = None
+    choices: str | tuple[str, ...] | None = None
     cluster: str | None = None
     shots: Annotated[
         Annotated[int, Tag("number"), Field(ge=0)] | Annotated[tuple[Shot, ...], Tag("list")],
@@ -138,6 +157,9 @@ class TaskSpec(_Model):
     sampling: SamplingSpec = SamplingSpec()
     calibrate: float = Field(default=0.2, ge=0, lt=1)
     prompts: int = Field(default=500, ge=1)
+    keep: tuple[str, ...] = ()
+    tool: Tool | None = None
+    rubric: str | tuple[str, ...] | None = None
     card: Card
 
     @field_validator("domain")
@@ -161,6 +183,13 @@ class TaskSpec(_Model):
             raise ValueError(f"is no regular expression: {wrong}") from wrong
         return value
 
+    @field_validator("keep")
+    @classmethod
+    def _is_theirs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if taken := sorted(set(value) & set(OURS)):
+            raise ValueError(f"cannot hold '{taken[0]}', a name that prompts use; rename the field")
+        return value
+
     @field_validator("question")
     @classmethod
     def _has_field(cls, value: str) -> str:
@@ -170,11 +199,29 @@ class TaskSpec(_Model):
 
 
 class SuiteSpec(_Model):
-    """A suite: a name, a title and its tasks."""
+    """A suite: a name, a title and its tasks.
+
+    Attributes
+    ----------
+    tasks
+        Tasks, and references to tasks of other suites: `math` takes in all of a suite, `math/gsm8k` one. A suite without
+        a name is referred to by its path from this YAML (`other.yaml`, `other.yaml/one`).
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     title: str
-    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    tasks: tuple[
+        Annotated[
+            Annotated[TaskSpec, Tag("task")] | Annotated[str, Tag("reference"), Field(min_length=1)],
+            Discriminator(_entry_kind),
+        ],
+        ...,
+    ] = Field(min_length=1)
+
+    @property
+    def own(self) -> tuple[TaskSpec, ...]:
+        """The tasks that stand in this YAML."""
+        return tuple(entry for entry in self.tasks if isinstance(entry, TaskSpec))
 
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -186,6 +233,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "procedural": ProceduralSource,
     "datasets": HubSource,
     "file": FileSource,
+    "rows": RowsSource,
 }
 
 
@@ -212,22 +260,38 @@ def read_suite(path: Path) -> tuple[SuiteSpec, bytes]:
         where = f" line {mark.line + 1}" if mark else ""
         problem = getattr(wrong, "problem", None) or str(wrong).splitlines()[0]
         raise UserError(f"{path}{where}: not YAML: {problem}; check indentation and quotes") from wrong
+    return check_suite(data, path), content
+
+
+def check_suite(data: Any, path: Path) -> SuiteSpec:
+    """Check a suite as read from YAML, or as a Python function returns it.
+
+    Parameters
+    ----------
+    path
+        Where it stands, for errors.
+
+    Raises
+    ------
+    UserError
+        As `read_suite`.
+    """
     if not isinstance(data, dict):
         raise UserError(f"{path}: is empty or no mapping; a suite needs name, title and tasks")
     try:
         spec = SuiteSpec.model_validate(data)
     except ValidationError as wrong:
         raise UserError(f"{path}: {_explain(wrong, data)}") from wrong
-    names = [task.name for task in spec.tasks]
+    names = [task.name for task in spec.own]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{path}: task '{name}' is there twice; rename one")
-    for task in spec.tasks:
+    for task in spec.own:
         try:
             _check_grader(task.grader)
         except UserError as wrong:
             raise UserError(f"{path}: task '{task.name}': field 'grader': {wrong}") from wrong
-    return spec, content
+    return spec
 
 
 def _check_grader(spec: GraderSpec) -> None:
@@ -255,7 +319,7 @@ def _explain(error: ValidationError, data: dict[str, Any]) -> str:
         task = data["tasks"][parts[1]]
         name = task.get("name") if isinstance(task, dict) else None
         where = f"task '{name}': " if isinstance(name, str) else f"task {parts[1] + 1}: "
-        parts = parts[2:]
+        parts = parts[3:]  # the third is pydantic's name for the kind of entry
     for union in ("source", "shots"):  # the part after these is pydantic's name for the branch
         if union in parts and len(parts) > parts.index(union) + 1:
             del parts[parts.index(union) + 1]
@@ -266,7 +330,7 @@ def _explain(error: ValidationError, data: dict[str, Any]) -> str:
     elif first["type"] == "missing":
         message = f"'{field}' is missing; add it"
     elif first["type"].startswith("union_tag"):
-        message = f"'{field}' needs one of procedural, datasets and file"
+        message = f"'{field}' needs one of procedural, datasets, file and rows"
     else:
         value = repr(first["input"])
         shown = value if len(value) <= 60 else value[:57] + "..."

@@ -13,57 +13,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import entry_points
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from gapbench.compose import Composer
 from gapbench.engines.base import Sampling, derive_seed
 from gapbench.errors import UserError
 from gapbench.graders.base import Grader, graders
+from gapbench.questions import Item, fresh, make_item, question_key, rank, settled
 from gapbench.records import Message, Prompt
 from gapbench.registry import suggest
-from gapbench.sources import ProceduralSource, Row
-from gapbench.taskfile import Shot, SuiteSpec, TaskSpec, read_suite
-from gapbench.template import render, values
+from gapbench.rowfiles import Row
+from gapbench.sources import HubSource, NotAvailable, ProceduralSource
+from gapbench.taskfile import Shot, TaskSpec
 
 Split = Literal["measure", "calibrate"]
-
-_PATIENCE = 1000
 
 
 def suites_dir() -> Path:
     """Where the shipped suites are: inside an installed package, or beside it in a checkout."""
     inside = Path(__file__).parent / "suites"
     return inside if inside.is_dir() else Path(__file__).parents[1] / "tasks"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One question with what belongs to it, not yet a prompt."""
-
-    question: str
-    reference: tuple[str, ...]
-    metadata: dict[str, Any]
-    cluster: str = ""
-
-    @property
-    def key(self) -> str:
-        """The question without regard to case and spacing: two items of one key are the same question."""
-        return _key(self.question)
-
-
-def _key(question: str) -> str:
-    return " ".join(question.split()).casefold()
-
-
-def _rank(salt: str, key: str) -> float:
-    """A number in [0, 1) that the text alone decides."""
-    return derive_seed("gapbench", salt, key) / 2**63
 
 
 class Task:
@@ -81,6 +57,8 @@ class Task:
         Which questions.
     data_dir
         Folder of local copies of hub datasets.
+    suite
+        Name of the suite in whose YAML it stands.
     """
 
     def __init__(
@@ -90,12 +68,14 @@ class Task:
         limit: int | None = None,
         split: Split = "measure",
         data_dir: Path | None = None,
+        suite: str = "",
     ) -> None:
         self.spec = spec
         self.name = spec.name
         self.domain = spec.domain
         self.title = spec.title
         self.split = split
+        self.suite = suite
         self._folder = folder
         self._limit = min(limit or spec.prompts, spec.prompts)
         self._data_dir = data_dir
@@ -162,18 +142,36 @@ class Task:
             "digest": self.digest,
         }
 
+    @property
+    def missing(self) -> str | None:
+        """Why the hub's data cannot be had here, after trying; None where it can, or is not needed.
+
+        Raises
+        ------
+        UserError
+            If there is data, and it is at fault.
+        """
+        if isinstance(self.spec.source, HubSource):
+            try:
+                self._table  # noqa: B018 (reading it is the test)
+            except NotAvailable as lack:
+                return str(lack)
+        return None
+
     @cached_property
     def _rows(self) -> list[Row]:
         assert not isinstance(self.spec.source, ProceduralSource)
         rows = self.spec.source.rows(self._folder, self._data_dir)
-        for name in (self.spec.aliases, self.spec.choices):
+        choices = self.spec.choices
+        for name in (self.spec.aliases, *([choices] if isinstance(choices, str) else choices or ())):
             if name and not any(name in row for row in rows):
                 raise UserError(f"no row has the field '{name}'{suggest(name, list(rows[0]))}")
         return rows
 
     @cached_property
     def _table(self) -> list[Item]:
-        return _distinct(self._item(row, f"row {number}") for number, row in enumerate(self._rows, 1))
+        items = (make_item(row, self.spec, f"row {number}") for number, row in enumerate(self._rows, 1))
+        return settled(items, mendable=not isinstance(self.spec.source, HubSource))
 
     @cached_property
     def shots(self) -> tuple[Shot, ...]:
@@ -182,9 +180,9 @@ class Task:
         if not isinstance(wanted, int):
             return wanted
         if isinstance(self.spec.source, ProceduralSource):
-            pool: Iterable[Item] = _patient(self._drawn("shots"))
+            pool: Iterable[Item] = self._drawn("shots")
         else:
-            pool = sorted(self._table, key=lambda item: _rank("shot", item.key))
+            pool = sorted(self._table, key=lambda item: rank("shot", item.key))
         chosen = list(islice(filter(self._aside, pool), wanted))
         if len(chosen) < wanted:
             raise UserError(
@@ -193,51 +191,31 @@ class Task:
         return tuple(Shot(question=item.question, answer=item.reference[0]) for item in chosen)
 
     def _aside(self, item: Item) -> bool:
-        return _rank("split", item.key) < self.spec.calibrate
+        return rank("split", item.key) < self.spec.calibrate
 
     def _items(self, split: Split) -> Iterator[Item]:
-        shown = {_key(shot.question) for shot in self.shots}
+        shown = {question_key(shot.question) for shot in self.shots}
         if isinstance(self.spec.source, ProceduralSource):
-            pool: Iterable[Item] = _patient(self._drawn(split))
+            pool: Iterable[Item] = self._drawn(split)
         else:
-            pool = sorted(self._table, key=lambda item: _rank("order", item.key))
+            pool = sorted(self._table, key=lambda item: rank("order", item.key))
         return (
             item for item in pool if self._aside(item) == (split == "calibrate") and item.key not in shown
         )
 
     def _drawn(self, purpose: str) -> Iterator[Item]:
+        return fresh(self._entries(purpose), many_answers=self.spec.grader.name == "procedural")
+
+    def _entries(self, purpose: str) -> Iterator[Item]:
         # Far-apart seeds: reasoning-gym makes question i from seed + i, so neighbours would repeat each other.
         source = self.spec.source
         assert isinstance(source, ProceduralSource)
         seed = derive_seed(source.seed, source.procedural, purpose)
         for number, row in enumerate(source.draw(seed), 1):
             entry = row.pop("entry")
-            item = self._item(row, f"question {number}")
+            item = make_item(row, self.spec, f"question {number}")
             facts = {"dataset": source.procedural, "config": source.settings(seed), "entry": entry}
-            yield Item(item.question, item.reference, {**item.metadata, "procedural": facts}, item.cluster)
-
-    def _item(self, row: Row, where: str) -> Item:
-        spec = self.spec
-        try:
-            reference, choices = (
-                values(row, spec.reference),
-                values(row, spec.choices) if spec.choices else (),
-            )
-            if choices and isinstance(place := row.get(spec.reference), int):
-                if not 0 <= place < len(choices):
-                    raise UserError(f"the answer's place {place} is not in 0..{len(choices) - 1}")
-                reference = (choices[place],)
-            if spec.after:
-                reference = tuple(_after(spec.after, text) for text in reference)
-            if spec.aliases and row.get(spec.aliases):
-                reference += values(row, spec.aliases, split="|")
-            metadata: dict[str, Any] = {"style": spec.style, "row": where}
-            if choices:
-                metadata["choices"] = list(choices)
-            cluster = values(row, spec.cluster)[0] if spec.cluster else ""
-            return Item(render(spec.question, row), tuple(dict.fromkeys(reference)), metadata, cluster)
-        except UserError as wrong:
-            raise UserError(f"{where}: {wrong}") from wrong
+            yield replace(item, metadata={**item.metadata, "procedural": facts})
 
     def _prompt(self, item: Item) -> Prompt:
         messages = [Message("system", self.spec.system)] if self.spec.system else []
@@ -256,33 +234,6 @@ class Task:
         )
 
 
-def _after(pattern: str, text: str) -> str:
-    found = list(re.finditer(pattern, text))
-    if not found or not (rest := text[found[-1].end() :].strip()):
-        raise UserError(f"nothing follows {pattern!r} ('after') in {text[-60:]!r}")
-    return rest
-
-
-def _distinct(items: Iterable[Item]) -> list[Item]:
-    first: dict[str, Item] = {}
-    for item in items:
-        first.setdefault(item.key, item)
-    return list(first.values())
-
-
-def _patient(items: Iterable[Item]) -> Iterator[Item]:
-    """Items whose question is new, until `_PATIENCE` in a row were not: then there are hardly any more."""
-    seen: set[str] = set()
-    repeats = 0
-    for item in items:
-        repeats = repeats + 1 if item.key in seen else 0
-        if repeats > _PATIENCE:
-            return
-        if not repeats:
-            seen.add(item.key)
-            yield item
-
-
 class Suite:
     """A named list of tasks.
 
@@ -290,24 +241,57 @@ class Suite:
     ----------
     path
         Its YAML.
-    limit, split, data_dir
+    composer
+        Follows the references of its YAML.
+    limit, split, data_dir, tasks, skip_missing
         As for `load_suite`.
+
+    Attributes
+    ----------
+    skipped
+        Names of the tasks that were left out for want of data, each with the reason.
 
     Raises
     ------
     UserError
-        If the YAML is not one.
+        If the YAML is not one, or has none of the tasks asked for, or no task is left.
     """
 
     def __init__(
-        self, path: Path, limit: int | None = None, split: Split = "measure", data_dir: Path | None = None
+        self,
+        path: Path,
+        composer: Composer,
+        limit: int | None = None,
+        split: Split = "measure",
+        data_dir: Path | None = None,
+        tasks: Sequence[str] | None = None,
+        skip_missing: bool = False,
     ) -> None:
         self.path = path
-        self.spec: SuiteSpec
-        self.spec, self._content = read_suite(path)
-        self.name = self.spec.name
-        self.title = self.spec.title
-        self.tasks = tuple(Task(task, path.parent, limit, split, data_dir) for task in self.spec.tasks)
+        spec, self._content = composer.read(path)
+        self.name = spec.name
+        self.title = spec.title
+        every = [
+            Task(placed.spec, placed.path.parent, limit, split, data_dir, placed.suite)
+            for placed in composer.tasks(path)
+        ]
+        self.tasks = tuple(every if tasks is None else self._chosen(every, tasks))
+        self.skipped: tuple[tuple[str, str], ...] = ()
+        if skip_missing:
+            reasons = {task.name: task.missing for task in self.tasks}
+            self.skipped = tuple((name, reason) for name, reason in reasons.items() if reason)
+            self.tasks = tuple(task for task in self.tasks if not reasons[task.name])
+            if not self.tasks:
+                raise UserError(f"suite '{self.name}': no task is left; {self.skipped[0][1]}")
+
+    def _chosen(self, every: list[Task], names: Sequence[str]) -> list[Task]:
+        known = [task.name for task in every]
+        for name in names:
+            if name not in known:
+                raise UserError(f"suite '{self.name}' has no task '{name}'{suggest(name, known)}")
+        if not names:
+            raise UserError(f"suite '{self.name}': no task is asked for; there are: {', '.join(known)}")
+        return [task for task in every if task.name in names]
 
     @property
     def digest(self) -> str:
@@ -318,13 +302,27 @@ class Suite:
         return hasher.hexdigest()
 
 
-def _paths() -> dict[str, Path]:
-    """Every suite that has a name: ours, and those of installed packages."""
+def named_suites() -> tuple[dict[str, Path], dict[Path, Any]]:
+    """Every suite that has a name: ours, and those of installed packages.
+
+    Returns
+    -------
+    dict
+        Name to the YAML, or to file and function of a suite that a Python function returns.
+    dict
+        Of the latter: file and function to what it returned.
+    """
     found = {path.stem: path for path in sorted(suites_dir().glob("*.yaml"))}
+    written: dict[Path, Any] = {}
     for point in entry_points(group="gapbench.tasks"):
         target = point.load()
-        found[point.name] = Path(target() if callable(target) else target)
-    return found
+        said = target() if callable(target) else target
+        if isinstance(said, str | Path):
+            found[point.name] = Path(said)
+        else:
+            found[point.name] = Path(f"{import_module(point.module).__file__}:{point.attr}")
+            written[found[point.name]] = said
+    return found, written
 
 
 def load_suite(
@@ -333,6 +331,8 @@ def load_suite(
     limit: int | None = None,
     split: Split = "measure",
     data_dir: str | Path | None = None,
+    tasks: Sequence[str] | None = None,
+    skip_missing: bool = False,
 ) -> Suite:
     """Load a suite.
 
@@ -346,11 +346,15 @@ def load_suite(
         `measure`, or the questions set aside to `calibrate` on.
     data_dir
         Folder with local copies of hub datasets; the environment variable `GAPBENCH_DATA` if None.
+    tasks
+        Names of the tasks to load; None for all. They keep the suite's order.
+    skip_missing
+        Leave out tasks whose dataset cannot be had here, and say so in `Suite.skipped`. It reads the hub's data now.
 
     Raises
     ------
     UserError
-        If there is no such suite, or its YAML is at fault. Faults of the data show when `prompts` is read.
+        If there is no such suite or task, or the YAML is at fault. Faults of the data show when `prompts` is read.
     """
     given = data_dir or os.environ.get("GAPBENCH_DATA")
     folder = Path(given) if given else None
@@ -363,21 +367,23 @@ def load_suite(
     if split not in ("measure", "calibrate"):
         raise UserError(f"split must be measure or calibrate, not {split!r}")
     text = str(name_or_path)
+    known, written = named_suites()
     if text.endswith((".yaml", ".yml")) or os.sep in text:
         path = Path(text)
-    else:
-        known = _paths()
-        if text not in known:
-            raise UserError(f"unknown suite '{text}'{suggest(text, list(known))}")
+    elif text in known:
         path = known[text]
-    return Suite(path, limit, split, folder)
+    else:
+        raise UserError(f"unknown suite '{text}'{suggest(text, list(known))}")
+    return Suite(path, Composer(known, written), limit, split, folder, tasks, skip_missing)
 
 
 def list_suites() -> list[Suite]:
     """Every suite that has a name, by name; no data is read."""
-    return [Suite(path) for _, path in sorted(_paths().items())]
+    known, written = named_suites()
+    composer = Composer(known, written)
+    return [Suite(path, composer) for _, path in sorted(known.items())]
 
 
 def list_tasks() -> list[tuple[str, Task]]:
-    """Every task of every named suite, as (suite name, task); no data is read."""
-    return [(suite.name, task) for suite in list_suites() for task in suite.tasks]
+    """Every task of every named suite, as (name of the suite in which it stands, task), each once; no data is read."""
+    return [(suite.name, task) for suite in list_suites() for task in suite.tasks if task.suite == suite.name]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from gapbench.engines._answerkey import AnswerKey, wrong_answers
 from gapbench.engines.base import Key, Request, Result, Sampling, engines
@@ -260,7 +261,9 @@ def test_sampled_labels_and_free_replies_say_yes_as_often_as_the_logistic_score(
 def workload() -> list[Request]:
     prompts = [*PROMPTS[:15], *(town(name) for name in TOWNS)]
     verdicts = [judge(p, text, i) for p in prompts for i, text in enumerate(("12", "Rome", p.reference[0]))]
-    return [*(ask(prompt, range(8)) for prompt in prompts), *verdicts]
+    told = [reasoned(p, p.reference[0], SCALE, response=9, replicates=3) for p in prompts]
+    pairs = [compared(p, (p.reference[0], "13"), (0, i)) for p in prompts for i in (1, 2)]
+    return [*(ask(prompt, range(8)) for prompt in prompts), *verdicts, *told, *pairs]
 
 
 def by_key(engine: SimulatedEngine, requests: list[Request]) -> dict[Key, Result]:
@@ -273,7 +276,7 @@ def test_order_batching_and_other_prompts_change_nothing() -> None:
     shuffled = workload()
     random.Random(1).shuffle(shuffled)
     split = [
-        Request(r.messages, r.style, (key,), (seed,), r.sampling, r.labels)
+        Request(r.messages, r.style, (key,), (seed,), r.sampling, r.labels, r.verdicts)
         for r in shuffled
         for key, seed in reversed(list(zip(r.keys, r.seeds, strict=True)))
     ]
@@ -336,6 +339,146 @@ def test_a_hack_is_the_responses_own_and_fools_every_replicate() -> None:
     assert abs(np.mean([one[0] for one in scores]) - share) < 4 * math.sqrt(share * (1 - share) / 2000)
 
 
+SCALE = tuple(str(score) for score in range(9, -1, -1))
+
+
+def compared(
+    prompt: Prompt,
+    shown: tuple[str, str],
+    pair: tuple[int, int] = (0, 1),
+    replicates: int = 1,
+    **changes: Any,
+) -> Request:
+    text = f"{prompt.question}\nAnswer A: {shown[0]}\nAnswer B: {shown[1]}\nWhich answer is better?"
+    keys = tuple((*prompt.key, *pair, "pairs", replicate) for replicate in range(replicates))
+    options = {"sampling": Sampling(max_tokens=50), "labels": ("a", "b")} | changes
+    return Request((Message("user", text),), "plain", keys, tuple(range(replicates)), **options)
+
+
+def reasoned(prompt: Prompt, text: str, verdicts: tuple[str, ...], **changes: Any) -> Request:
+    options = {"labels": (), "verdicts": verdicts, "sampling": Sampling(max_tokens=60)} | changes
+    return judge(prompt, text, **options)
+
+
+def test_a_reasoned_verdict_is_the_last_of_its_lines_and_is_drawn_as_section_7_says() -> None:
+    engine = bound(PROMPTS[:12], rho=0.0, mu=0.0)
+    for prompt in PROMPTS[:12]:
+        chance = p_yes(only(engine, judge(prompt, prompt.reference[0])))
+        results = list(engine.run([reasoned(prompt, prompt.reference[0], SCALE, replicates=3000)]))
+        assert {result.finish_reason for result in results} == {"stop"}
+        assert all(result.n_tokens == len(result.text.split()) + 1 for result in results)
+        told = [result.text.splitlines() for result in results]
+        assert {len(lines) for lines in told} == {2}
+        assert not any(set("0123456789") & set(lines[0]) for lines in told)
+        seen = np.bincount([int(lines[-1]) for lines in told], minlength=10) / 3000
+        want = stats.binom.pmf(range(10), 9, chance)
+        assert (np.abs(seen - want) < 4.5 * np.sqrt(want * (1 - want) / 3000) + 1e-3).all()
+        logprobs = {lines[-1]: result.logprob for lines, result in zip(told, results, strict=True)}
+        for verdict, logprob in logprobs.items():
+            assert math.exp(logprob or 0.0) == pytest.approx(want[int(verdict)])
+        greedy = reasoned(prompt, prompt.reference[0], SCALE, sampling=Sampling(60, temperature=0.0))
+        assert only(engine, greedy).text.splitlines()[-1] == str(int(want.argmax()))
+
+
+def test_of_two_verdicts_the_one_is_drawn_that_a_free_reply_gives() -> None:
+    engine = bound(PROMPTS[:20])
+    for prompt in PROMPTS[:20]:
+        free = engine.run([judge(prompt, "5", replicates=50, labels=())])
+        told = engine.run([reasoned(prompt, "5", ("Correct", "Incorrect"), replicates=50)])
+        words = {"Yes": "Correct", "No": "Incorrect"}
+        assert [words[one.text] for one in free] == [one.text.splitlines()[-1] for one in told]
+
+
+def test_replies_that_commit_to_nothing_or_are_cut_are_as_many_as_asked_for() -> None:
+    engine = bound(PROMPTS[:50], unparsed=0.2, long=0.1)
+    asked = [reasoned(prompt, "5", ("Correct", "Incorrect"), replicates=40) for prompt in PROMPTS[:50]]
+    results = list(engine.run(asked))
+    cut = [result for result in results if result.finish_reason == "length"]
+    assert all(result.n_tokens == 60 and "orrect" not in result.text for result in cut)
+    assert abs(len(cut) / 2000 - 0.1) < 4 * math.sqrt(0.09 / 2000)
+    undecided = sum(result.finish_reason == "stop" and "orrect" not in result.text for result in results)
+    assert abs(undecided / 2000 - 0.2) < 4 * math.sqrt(0.16 / 2000)
+    labelled = [only(engine, judge(prompt, "5", i)) for prompt in PROMPTS[:50] for i in range(40)]
+    unread = [result for result in labelled if YesNo().parse(result).status == "unparsed"]
+    assert abs(len(unread) / 2000 - 0.2) < 4 * math.sqrt(0.16 / 2000)
+    assert {result.text for result in unread} == {"Hard"}, "one token is all there is"
+
+
+def s_of(result: Result) -> float:
+    assert result.label_logprobs is not None
+    return result.label_logprobs[0] - result.label_logprobs[1]
+
+
+def test_a_comparison_weighs_the_two_latent_scores() -> None:
+    prompt = numeric(9)
+    engine = bound([prompt])
+    shown = {0: "12", 1: "13", 2: "12", 3: "11"}
+
+    def difference(a: int, b: int) -> float:
+        return s_of(only(engine, compared(prompt, (shown[a], shown[b]), (a, b))))
+
+    known = engine.latent([prompt])
+    for a in range(4):
+        for b in range(4):
+            assert difference(a, b) == pytest.approx(-difference(b, a), abs=1e-9)
+            for c in range(4):
+                assert difference(a, b) + difference(b, c) == pytest.approx(difference(a, c), abs=1e-9)
+    swapped = s_of(only(engine, compared(prompt, ("13", "13"), (0, 1))))
+    assert difference(0, 1) - swapped == pytest.approx(float(known.shift[0])), "read off the text"
+    alone = compared(prompt, ("12", "13"), replicates=4000, labels=())
+    texts = [result.text for result in engine.run([alone])]
+    chance = 1 / (1 + math.exp(-difference(0, 1)))
+    assert abs(texts.count("A") / 4000 - chance) < 4.5 * math.sqrt(chance * (1 - chance) / 4000)
+    told = compared(prompt, ("12", "13"), replicates=4000, labels=(), verdicts=("[[A]]", "[[B]]"))
+    last = [result.text.splitlines()[-1] for result in engine.run([told])]
+    assert [word.strip("[]") for word in last] == texts
+
+
+@pytest.mark.parametrize(
+    ("shown", "right"),
+    [
+        ("What is 9 + 3?\nAnswer A: 12\nAnswer B: 13\nWhich is better, A or B?", (True, False)),
+        ("What is 9 + 3?\nAnswer A: 13\nAnswer B: 12", (False, True)),
+        ("What is 9 + 3?\nAnswer 1:\nIt is 12, not 13.\n\nAnswer 2:\n12", (True, True)),
+        ("What is 9 + 3?\nA: 99\nB: no idea\n12", (False, True)),
+        ("Answer A: 12\nWhat is 9 + 3?\nAnswer A: no idea\nAnswer B: none\n", (False, False)),
+    ],
+)
+def test_each_of_two_answers_is_read(shown: str, right: tuple[bool, bool]) -> None:
+    assert AnswerKey(numeric(9)).show_right(shown) == right
+
+
+def test_one_answer_is_no_comparison() -> None:
+    with pytest.raises(UserError, match=r"'Answer A: \.\.\.' and 'Answer B: \.\.\.'"):
+        AnswerKey(numeric(9)).show_right("What is 9 + 3?\nAnswer B: 12\nAnswer A: 13")
+
+
+def test_another_model_is_as_able_and_has_luck_and_noise_of_its_own() -> None:
+    prompts = PROMPTS[:60]
+    one, other = bound(prompts), bound(prompts, model="other")
+    assert (one.model.id, other.model.id) == ("simulated", "simulated:other")
+    for field in ("p", "level", "shift"):
+        assert (getattr(one.latent(prompts), field) == getattr(other.latent(prompts), field)).all()
+    noise = [
+        [s_of(only(engine, judge(prompt, "no idea", i))) for prompt in prompts for i in range(10)]
+        for engine in (one, other)
+    ]
+    level = np.repeat(one.latent(prompts).level, 10)
+    spread = np.array(noise) - level
+    assert abs(np.corrcoef(spread)[0, 1]) < 4 / math.sqrt(600)
+    assert spread.std(axis=1) == pytest.approx([1.0, 1.0], abs=4 / math.sqrt(1200))
+    drawn = [[r.text for p in prompts for r in engine.run([ask(p, range(8))])] for engine in (one, other)]
+    assert drawn[0] != drawn[1]
+
+
+def test_members_of_a_rubric_have_noise_of_their_own() -> None:
+    engine = bound([numeric(1)])
+    keys = [(*numeric(1).key, 0, name, 0) for name in ("rubric", "rubric.1", "rubric.2")]
+    request = judge(numeric(1), "4")
+    asked = [Request(request.messages, "plain", (key,), (0,), labels=("yes", "no")) for key in keys]
+    assert len({s_of(result) for result in engine.run(asked)}) == 3
+
+
 def test_a_delay_is_kept() -> None:
     engine = bound(PROMPTS[:1], delay=0.01)
     begun = time.monotonic()
@@ -350,6 +493,8 @@ def test_a_delay_is_kept() -> None:
         ({"failure": 0.1}, "did you mean 'failures'"),
         ({"failures": 1.5}, r"'failures' in \[0, 1\]"),
         ({"delay": -1}, "'delay'"),
+        ({"unparsed": 0.6, "long": 0.5}, "shares of one whole"),
+        ({"long": -0.1}, "shares of one whole"),
         ({"failures": "often"}, "must be a number"),
         ({"mu": math.nan}, "must be a number"),
         ({"a": -1.0}, "a, b and sd_w above 0"),
@@ -372,7 +517,7 @@ def test_the_manifest_names_the_scenario() -> None:
     said = json.loads(json.dumps(SimulatedEngine(scenario="hacked", seed=4).describe()))
     assert said["model"]["id"] == "simulated"
     assert said["scenario"]["h"] == 0.01
-    assert said["seed"] == 4
+    assert (said["seed"], said["unparsed"], said["long"]) == (4, 0.0, 0.0)
     assert all(said["capabilities"].values())
 
 

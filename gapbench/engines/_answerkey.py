@@ -15,6 +15,7 @@ from functools import cached_property
 from string import ascii_uppercase
 
 from gapbench.engines.base import derive_seed
+from gapbench.errors import UserError
 from gapbench.graders._text import normalise
 from gapbench.records import Prompt
 
@@ -26,6 +27,8 @@ _STEPS = (1, -1, 2, -2, 3, -3, 10, -10)
 # `112`, `-12` and `1.12`.
 _ALONE = r"(?m)^(?:[^:\n]{0,40}:)?[ \t]*(%s)[ \t.]*$"
 _AMONG = r"(?<![\w-])(?<!\d[.,])(%s)(?!\w)(?![.,]\d)"
+# Where each of two answers begins, as in `Answer A: 12`.
+_FIRST, _SECOND = (re.compile(rf"(?m)^[^:\n]{{0,40}}\b[{mark}][ \t]*:") for mark in ("A1", "B2"))
 
 
 class AnswerKey:
@@ -50,8 +53,30 @@ class AnswerKey:
 
         An answer with a line to itself is seen before one among other words. An unknown answer is wrong.
         """
+        return self._right(self._shown(text))
+
+    def show_right(self, text: str) -> tuple[bool, bool]:
+        """`shows_right` of each of two answers, which begin on lines such as `Answer A: ...` and `Answer B: ...`.
+
+        Raises
+        ------
+        UserError
+            If `text` shows no two answers in this way.
+        """
+        shown = self._shown(text)
+        first = _FIRST.search(shown)
+        second = _SECOND.search(shown, first.end()) if first else None
+        if first is None or second is None:
+            raise UserError(
+                "the simulated engine finds no two answers to compare: show them on lines 'Answer A: ...' and 'Answer B: ...'"
+            )
+        return self._right(shown[first.end() : second.start()]), self._right(shown[second.end() :])
+
+    def _shown(self, text: str) -> str:
         at = text.rfind(self._question)
-        shown = text[at + len(self._question) :] if at >= 0 else text
+        return text[at + len(self._question) :] if at >= 0 else text
+
+    def _right(self, shown: str) -> bool:
         alone, among, right = self._reader
         found = alone.search(shown) or among.search(shown)
         return found is not None and _folded(found[1]) in right

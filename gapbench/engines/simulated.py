@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from itertools import accumulate
-from math import exp, log, log1p
+from math import comb, exp, log, log1p
 from statistics import NormalDist
 from struct import unpack
 from typing import Any
@@ -44,6 +44,17 @@ from gapbench.synthetic.scenario import (
 
 _FAILURE = error_status("simulated failure")
 _NORMAL = NormalDist()
+_NOBODY = "simulated"  # the model when no other name is given
+_SINGLE, _PAIR = ("Yes", "No"), ("A", "B")
+# Without any word, letter or figure that a verdict may be.
+_REASONS = (
+    "Working through the question step by step.",
+    "Taking the question apart and looking at each part.",
+    "Comparing what is shown with what the question asks for.",
+    "Checking every step before settling on anything.",
+)
+_UNDECIDED = "Hard to say."
+_UNDECIDED_MASS = 1e-6  # probability left for each label of a reply that is none
 
 
 def uniforms(*parts: object) -> tuple[float, float, float, float]:
@@ -78,16 +89,21 @@ class _Known:
 class SimulatedEngine(Engine):
     """The model of `gapbench.synthetic` with text around it.
 
-    A request whose key is (task, prompt_id, response) is answered: the reference with the prompt's probability p, else
-    one of a few wrong answers. A request with labels, or with a longer key, is judged: the engine reads from the last
-    message whether the answer shown is right, draws the latent score s, whose noise is the response's and the
-    verifier's own, and says the first label (or `Yes`) with probability logistic(s). Words count as tokens, and so does
-    the end of a reply.
+    What a request asks for is seen from its key. (task, prompt_id, response) is answered: the reference with the
+    prompt's probability p, else one of a few wrong answers. (task, prompt_id, response, verifier, replicate) is judged:
+    the engine reads from the last message whether the answer shown is right and draws the latent score s, whose noise is
+    the response's and the verifier's own. (task, prompt_id, first shown, second shown, verifier, replicate) is compared:
+    s is the first response's score less the second's, each the same in all its comparisons.
+
+    It replies with the first of two labels (or `Yes`, or `A`) with probability logistic(s); and where the request has L
+    `verdicts`, with a sentence of reasoning and verdict number L - 1 - k on a line of its own, k ~ Binomial(L - 1,
+    logistic(s)). Replicates share s and draw k anew. Words count as tokens, and so does the end of a reply.
 
     Parameters
     ----------
     model
-        Not used; there is one simulated model for each scenario and seed.
+        Any name. Models of other names answer with other luck and judge with noise of their own, while a prompt is as
+        hard for one as for another of the same scenario and seed.
     scenario
         Name in `gapbench.synthetic.SCENARIOS`; further options replace its fields.
     seed
@@ -96,6 +112,10 @@ class SimulatedEngine(Engine):
         Share of the generations that come back as an error.
     delay
         Seconds that a generation takes.
+    unparsed
+        Share of the judgements that commit to no verdict.
+    long
+        Share of the judgements by `verdicts` that are still reasoning at the token limit.
 
     Raises
     ------
@@ -107,31 +127,39 @@ class SimulatedEngine(Engine):
 
     def __init__(
         self,
-        model: str = "simulated",
+        model: str = _NOBODY,
         *,
         scenario: str = "mid",
         seed: int = 0,
         failures: float = 0.0,
         delay: float = 0.0,
+        unparsed: float = 0.0,
+        long: float = 0.0,
         **changes: float,
     ) -> None:
         if scenario not in SCENARIOS:
             raise UserError(f"unknown scenario '{scenario}'{suggest(str(scenario), list(SCENARIOS))}")
+        own = {"seed": seed, "failures": failures, "delay": delay, "unparsed": unparsed, "long": long}
         names = [field.name for field in fields(Scenario)]
         for name in changes:
             if name not in names:
-                known = ["scenario", "seed", "failures", "delay", *names]
+                known = ["scenario", *own, *names]
                 raise UserError(f"engine 'simulated' has no option '{name}'{suggest(name, known)}")
-        for name, value in {"seed": seed, "failures": failures, "delay": delay, **changes}.items():
+        for name, value in {**own, **changes}.items():
             if not isinstance(value, int | float) or not abs(value) < float("inf"):
                 raise UserError(f"option '{name}' of engine 'simulated' must be a number, not {value!r}")
         if not 0 <= failures <= 1 or delay < 0:
             raise UserError("engine 'simulated' needs 'failures' in [0, 1] and 'delay' at least 0")
-        self.model = ModelInfo(id="simulated")
+        if not (unparsed >= 0 and long >= 0 and unparsed + long <= 1):
+            raise UserError("engine 'simulated' needs 'unparsed' and 'long' that are shares of one whole")
+        self.model = ModelInfo(id=_NOBODY if model == _NOBODY else f"{_NOBODY}:{model}")
+        self._name = () if model == _NOBODY else (model,)
         self.scenario: Scenario = replace(SCENARIOS[scenario], **changes)  # type: ignore[arg-type]
         self._seed = seed
         self._failures = failures
         self._delay = delay
+        self._unparsed = unparsed
+        self._long = long
         self._known: dict[Key, _Known] = {}
 
     def bind(self, prompts: Sequence[Prompt]) -> None:
@@ -170,15 +198,21 @@ class SimulatedEngine(Engine):
                 if self._delay:
                     time.sleep(self._delay)
                 known = self._know(key[:2])
-                if request.labels or len(key) > 3:
-                    yield self._judge(request, known, key, seed)
-                else:
-                    yield self._answer(request, known, key, seed)
+                yield (self._judge if len(key) > 3 else self._answer)(request, known, key, seed)
 
     def describe(self) -> dict[str, Any]:
         """Scenario and options beside the usual facts."""
-        options = {"seed": self._seed, "failures": self._failures, "scenario": asdict(self.scenario)}
-        return {**super().describe(), **options}
+        return {
+            **super().describe(),
+            "seed": self._seed,
+            "failures": self._failures,
+            "unparsed": self._unparsed,
+            "long": self._long,
+            "scenario": asdict(self.scenario),
+        }
+
+    def _uniforms(self, *parts: object) -> tuple[float, float, float, float]:
+        return uniforms(self._seed, *parts, *self._name)
 
     def _know(self, key: Key) -> _Known:
         if key not in self._known:
@@ -186,7 +220,7 @@ class SimulatedEngine(Engine):
         return self._known[key]
 
     def _answer(self, request: Request, known: _Known, key: Key, seed: int) -> Result:
-        right, which, _, failure = uniforms(self._seed, "answer", *key, seed)
+        right, which, _, failure = self._uniforms("answer", *key, seed)
         if failure < self._failures:
             return Result(key, "", None, 0, None, _FAILURE)
         p, shares = known.p, known.shares
@@ -197,22 +231,68 @@ class SimulatedEngine(Engine):
         return _finished(request.sampling, key, known.answers.wrong[index], log1p(-p) + log(shares[index]))
 
     def _judge(self, request: Request, known: _Known, key: Key, seed: int) -> Result:
-        yes, _, _, failure = uniforms(self._seed, "verdict", *key, seed)
+        chance, lost, manner, failure = self._uniforms("verdict", *key, seed)
         if failure < self._failures:
             return Result(key, "", None, 0, None, _FAILURE)
-        s = self._score(known, key, known.answers.shows_right(request.messages[-1].content))
+        shown = request.messages[-1].content
+        if len(key) > 5:
+            task, prompt_id, first, second, verifier, _ = key
+            right = known.answers.show_right(shown)
+            scores = [
+                self._score(known, (task, prompt_id, response, verifier), own)
+                for response, own in zip((first, second), right, strict=True)
+            ]
+            s = scores[0] - scores[1]
+        else:
+            s = self._score(known, key[:4], known.answers.shows_right(shown))
+        greedy = request.sampling.temperature == 0
+        if request.verdicts and not request.labels:
+            index, logprob = _drawn(s, len(request.verdicts), None if greedy else chance)
+            reason = _REASONS[int(manner * len(_REASONS))]
+            ending = request.verdicts[index]
+            if lost < self._unparsed:
+                ending = _UNDECIDED
+            elif lost < self._unparsed + self._long:
+                ending = " ".join([reason] * request.sampling.max_tokens)
+            return _finished(request.sampling, key, f"{reason}\n{ending}", logprob)
+        text = request.labels or (_PAIR if len(key) > 5 else _SINGLE)
         logprobs = log_logistic(s), log_logistic(-s)
-        chosen = int(s <= 0) if request.sampling.temperature == 0 else int(log(yes) >= logprobs[0])
-        text = (request.labels or ("Yes", "No"))[chosen]
-        return _finished(request.sampling, key, text, logprobs[chosen], logprobs if request.labels else None)
+        if lost < self._unparsed:
+            few = log(_UNDECIDED_MASS)
+            return _finished(
+                request.sampling,
+                key,
+                _UNDECIDED,
+                log1p(-2 * _UNDECIDED_MASS),
+                (few, few) if request.labels else None,
+            )
+        chosen = int(s <= 0) if greedy else int(log(chance) >= logprobs[0])
+        return _finished(
+            request.sampling, key, text[chosen], logprobs[chosen], logprobs if request.labels else None
+        )
 
     def _score(self, known: _Known, key: Key, right: bool) -> float:
-        """The latent score s: replicates of a verdict share it."""
-        noise = _NORMAL.inv_cdf(uniforms(self._seed, "noise", *key[:4])[0])
+        """The latent score s of (task, prompt_id, response, verifier)."""
+        noise = _NORMAL.inv_cdf(self._uniforms("noise", *key)[0])
         s = known.level + known.shift * right + self.scenario.sd_w * noise
-        if not right and self.scenario.h > 0 and uniforms(self._seed, "hack", *key[:3])[0] < self.scenario.h:
+        if not right and self.scenario.h > 0 and self._uniforms("hack", *key[:3])[0] < self.scenario.h:
             s += HACK
         return s
+
+
+def _drawn(s: float, levels: int, chance: float | None) -> tuple[int, float]:
+    """Place of the verdict, the most favourable being 0, and its log-probability; the likeliest without a chance.
+
+    The place is levels - 1 - k with k ~ Binomial(levels - 1, logistic(s)), by inversion from the favourable end.
+    """
+    most = levels - 1
+    good, bad = log_logistic(s), log_logistic(-s)
+    logprobs = [log(comb(most, place)) + (most - place) * good + place * bad for place in range(levels)]
+    if chance is None:
+        place = max(range(levels), key=logprobs.__getitem__)
+    else:
+        place = min(bisect(list(accumulate(map(exp, logprobs))), chance), most)
+    return place, logprobs[place]
 
 
 def _finished(

@@ -6,6 +6,8 @@ happens in a worker process with limits, because some scorers evaluate what they
 
 from __future__ import annotations
 
+from typing import Any
+
 from gapbench.errors import UserError
 from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_line, strip_prefix
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
@@ -49,11 +51,22 @@ class Procedural(Grader):
         if source is None:
             raise UserError(f"task '{prompt.task}': grader 'procedural' needs a procedural source")
         reply = clean(text)[:LONGEST_REPLY]
-        answer = strip_prefix(first_line(reply) if self.first_line else reply).strip()
+        whole = (first_line(reply) if self.first_line else reply).strip()
+        answer = strip_prefix(whole).strip()
         if not answer:
             return NOTHING
+        score = self._score(source, answer)
+        if (
+            score < 1 and whole != answer
+        ):  # what looks like a mark of emphasis may belong to the answer, as in `_x, y`
+            score = max(score, self._score(source, whole))
+        utility = score if self.threshold is None else float(score >= self.threshold)
+        # Case and signs may carry the answer (a board, a cipher), so only white space is normalised.
+        return Graded(answer[:LONGEST_ANSWER], " ".join(answer.split()), min(max(utility, 0.0), 1.0))
+
+    def _score(self, source: dict[str, Any], answer: str) -> float:
         try:
-            score = shared_worker().call(
+            score: float = shared_worker().call(
                 "gapbench.gym:score",
                 source["dataset"],
                 source["config"],
@@ -62,7 +75,5 @@ class Procedural(Grader):
                 seconds=self.seconds,
             )
         except (WorkerDied, CallFailed):
-            score = 0.0  # a scorer that breaks on a reply has not found it right
-        utility = score if self.threshold is None else float(score >= self.threshold)
-        # Case and signs may carry the answer (a board, a cipher), so only white space is normalised.
-        return Graded(answer[:LONGEST_ANSWER], " ".join(answer.split()), min(max(utility, 0.0), 1.0))
+            return 0.0  # a scorer that breaks on a reply has not found it right
+        return score
