@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 
 from gapbench.estimate.case_control import case_control, case_control_auc, case_control_gap, unanimous
 from gapbench.estimate.discrimination import auc_within
+from gapbench.estimate.intervals import combine, estimate
+from gapbench.estimate.partial import NOT_VERIFIED
+from gapbench.estimate.pooled import pooled_from_sample, sampling_weights
+from gapbench.estimate.quantities import Key, TaskMeasures
+from gapbench.estimate.resampling import Resampling
 from gapbench.estimate.selection import BestOf, Order
+from gapbench.estimate.table import estimate_panels
+from gapbench.panel import Panel, VerdictCounts, Verified
 from gapbench.synthetic import SCENARIOS, draw, truth
 
 nan = np.nan
@@ -146,3 +154,133 @@ def test_auc_is_weighed_by_all_pairs() -> None:
     assert case_control_auc(data.utility, score, everything).value() == pytest.approx(full.value(), abs=1e-12)
     part = case_control_auc(data.utility, score, case_control(data.utility, 3))
     assert part.value() == pytest.approx(truth(SCENARIOS["mid"], "auc_within"), abs=0.006)
+
+
+POOLED = [
+    *[(name, "threshold") for name in ("tpr", "fpr", "youden", "precision", "verifier_gain")],
+    *[(name, label) for name in ("gap_pooled", "prompt_mix") for label in ("threshold", "soft")],
+    ("auc_between", ""),
+]
+
+
+def counted(prompts: int, responses: int, seed: int) -> Panel:
+    data = draw(SCENARIOS["mid"], prompts, responses, seed)
+    counts = VerdictCounts(data.counts, np.full_like(data.counts, 8), 8)
+    return replace(data.panel(), scores={"v": counts})
+
+
+def sampled(one: Panel, r: int, *, share: float = 1.0, skip: bool = False) -> Panel:
+    """At most r right and r wrong responses were verified, of a share of the prompts, of mixed ones only."""
+    prompts = np.random.default_rng(0).random(len(one.utility)) < share
+    asked = case_control(one.utility, r) & prompts[:, None]
+    if skip:
+        asked &= ~unanimous(one.utility)[:, None]
+    return replace(one, verified={"v": Verified(asked, prompts, r)})
+
+
+def test_sampling_weights_stand_for_the_whole_group() -> None:
+    utility = np.array([[1.0, 1.0, 0.0, 0.0, 0.0, nan], [1.0, 1.0, 1.0, 1.0, nan, nan], [0.0] * 6])
+    asked = case_control(utility, 2)
+    weights = sampling_weights(utility, Verified(asked, np.array([True, True, False])))
+    assert weights is not None
+    assert weights.tolist() == [[1, 1, 1.5, 1.5, 0, 0], [2, 2, 0, 0, 0, 0], [0] * 6]
+    skipped = asked & ~unanimous(utility)[:, None]
+    assert sampling_weights(utility, Verified(skipped, np.ones(3, dtype=bool))) is None
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_pooled_quantities_are_unbiased_over_the_choice_of_the_verified(graded: bool) -> None:
+    """Against full verification of the same 1,500 prompts, over 40 choices of 3 right and 3 wrong of 16."""
+    one = counted(1500, 16, 31)
+    if graded:
+        own = np.random.default_rng(0).random(one.utility.shape)
+        one = replace(one, utility=np.where(one.utility == 1, 1 - own / 3, own / 3))
+    full = TaskMeasures(one, ns=[2], headline=2, seed=0).all(votes=False)
+    rng = np.random.default_rng(1)
+    found: dict[tuple[str, str], list[float]] = {name: [] for name in POOLED}
+    unweighted = []
+    for _ in range(40):
+        places = rng.permuted(np.tile(np.arange(16), (1500, 1)), axis=1)
+        shuffled = np.take_along_axis(one.utility, places, axis=1)
+        asked = np.empty(shuffled.shape, dtype=bool)
+        np.put_along_axis(asked, places, case_control(shuffled, 3), axis=1)
+        verified = Verified(asked, np.ones(1500, dtype=bool), 3)
+        part = pooled_from_sample(one.utility, one.utility, one.scores["v"], verified)
+        for name, values in found.items():
+            values.append(part[(*name, None)].value())
+        passed = asked & (one.scores["v"].mean >= 0.5)
+        unweighted.append((one.utility * passed).sum() / (one.utility * asked).sum())
+    for (quantity, label), values in found.items():
+        whole = full[Key("v", quantity, label, None, 8)].quantity
+        assert whole is not None
+        error = np.std(values, ddof=1) / np.sqrt(len(values))
+        assert np.std(values) > 1e-4, "the choice made no difference: nothing was tested"
+        assert abs(np.mean(values) - whole.value()) < 4 * error, (quantity, label)
+    rate = full[Key("v", "tpr", "threshold", None, 8)].quantity
+    assert rate is not None
+    error = np.std(unweighted, ddof=1) / np.sqrt(len(unweighted))
+    assert abs(np.mean(unweighted) - rate.value()) > 6 * error, "without weights it is off"
+
+
+def test_everything_verified_is_the_full_estimate() -> None:
+    one = counted(60, 12, 32)
+    full = TaskMeasures(one, ns=[2], headline=2, seed=0).all(votes=False)
+    everything = Verified(np.ones(one.utility.shape, dtype=bool), np.ones(60, dtype=bool), 12)
+    across = TaskMeasures(one, ns=[2], headline=2, seed=0).across
+    part = pooled_from_sample(one.utility, across, one.scores["v"], everything)
+    for (quantity, label, _), value in part.items():
+        whole = full[Key("v", quantity, label, None, 8)].quantity
+        assert whole is not None
+        mine, theirs = estimate(value), estimate(whole)
+        assert (mine.value, mine.low, mine.high) == pytest.approx((theirs.value, theirs.low, theirs.high))
+
+
+def test_pooled_quantities_of_sampled_responses_in_the_table() -> None:
+    """What weights give has a number; ratios within a prompt, and pools without unanimous prompts, have none."""
+    one = counted(80, 24, 33)
+    plain, share, skipping = (
+        estimate_panels([saved], model="m").where(task="synthetic", verifier="v")
+        for saved in (sampled(one, 4), sampled(one, 4, share=0.6), sampled(one, 4, skip=True))
+    )
+    for quantity, label in POOLED:
+        for found in (plain, share):
+            (row,) = found.where(quantity=quantity, filter=label)
+            assert row.low < row.value < row.high
+        (row,) = skipping.where(quantity=quantity, filter=label)
+        assert NOT_VERIFIED in row.flags
+        assert np.isnan(row.value)
+    (few,) = share.where(quantity="tpr")
+    assert "fewer_prompts" in few.flags
+    assert 30 < few.n_prompts < 66
+    for quantity, label in (("gap", "threshold"), ("precision_ceiling", "threshold"), ("gap", "soft")):
+        (row,) = plain.where(quantity=quantity, filter=label)
+        assert NOT_VERIFIED in row.flags
+
+
+@pytest.mark.slow
+def test_intervals_of_weighted_quantities_cover() -> None:
+    """Mid scenario, 50 prompts of 32 responses, 4 right and 4 wrong verified: 300 data sets."""
+    resampling = Resampling(np.arange(50), seed=0)
+    hits: dict[tuple[str, str], list[bool]] = {name: [] for name in POOLED}
+    for seed in range(300):
+        one = counted(50, 32, 1000 + seed)
+        verified = Verified(case_control(one.utility, 4), np.ones(50, dtype=bool), 4)
+        part = pooled_from_sample(one.utility, one.utility, one.scores["v"], verified)
+        moments = resampling.moments([part[(*name, None)] for name in POOLED])
+        for (name, held), of_one in zip(hits.items(), moments, strict=True):
+            found = combine([of_one])
+            held.append(found.low <= truth(SCENARIOS["mid"], *name) <= found.high)
+    for name, held in hits.items():
+        share = np.mean(held)
+        assert share + 3 * np.sqrt(share * (1 - share) / len(held)) >= 0.93, (name, share)
+
+
+def test_tasks_with_all_verified_and_with_some_go_together() -> None:
+    """Eight responses are all verified at r = 8, and 32 are not: their means go into one row."""
+    panels = [
+        sampled(replace(counted(40, size, 40 + size), task=f"of {size}"), 8, skip=True) for size in (8, 32)
+    ]
+    found = estimate_panels(panels, model="m", verdict_counts=True, over_optimisation=True)
+    for quantity in ("gap", "accuracy"):
+        (row,) = found.where(domain="all", verifier="v", quantity=quantity, filter="best@4", m=8)
+        assert row.low < row.value < row.high

@@ -189,12 +189,43 @@ def test_verifier_without_a_verdict_has_no_number() -> None:
     assert np.isnan([row.value, row.se, row.low, row.high]).all()
 
 
-def test_overall_row_needs_every_domain() -> None:
-    partial = replace(panel(9, task="b", domain="y"), scores={})
-    found = estimate_panels([panel(8, task="a", domain="x"), partial], model="m")
-    assert len(found.where(domain="x", verifier="yesno"))
-    assert not len(found.where(domain="all", verifier="yesno"))
-    assert len(found.where(domain="all", quantity="accuracy"))
+def test_a_verifier_need_not_apply_to_every_task() -> None:
+    """Its aggregates are over the tasks that have it, domains weighing equally among those, and say so."""
+    one, two = panel(8, task="a", domain="x"), panel(9, 30, task="b", domain="x")
+    three, four = panel(10, 30, task="c", domain="x"), panel(11, task="d", domain="y")
+    names = {"a": ["yesno", "likelihood"], "b": ["likelihood"], "c": ["yesno"], "d": ["yesno", "constant"]}
+    panels = [
+        replace(p, scores={name: p.scores[name] for name in names[p.task]}) for p in (one, two, three, four)
+    ]
+    panels[1] = replace(panels[1], answers=np.full(panels[1].answers.shape, -1))
+    options = {"model": "m", "filters": ["all"], "verdict_counts": True, "over_optimisation": True}
+    found = estimate_panels(panels, **options)
+    without = estimate_panels([panels[0], panels[2], panels[3]], **options)
+    for domain, held in (("x", "partial:2 of 3 tasks"), ("all", "partial:3 of 4 tasks")):
+        rows = found.where(domain=domain, task="", verifier="yesno")
+        assert len(rows) > 40
+        for row in rows:
+            assert held in row.flags
+            (alone,) = without.where(
+                domain=domain,
+                task="",
+                verifier="yesno",
+                quantity=row.quantity,
+                filter=row.filter,
+                n=row.n,
+                m=row.m,
+            )
+            np.testing.assert_equal((row.value, row.low, row.high), (alone.value, alone.low, alone.high))
+    assert {
+        row.flags for row in found.where(domain="all", verifier="constant") if row.filter == "best@8"
+    } >= {("partial:1 of 4 tasks", "degenerate")}
+    votes = [row for row in found.where(domain="all") if row.filter == "majority@8"]
+    assert all("partial:3 of 4 tasks" in row.flags for row in votes)
+    assert not [row for row in found.where(task="b") if row.filter.startswith("majority@")]
+    others = [row for row in found if row.verifier == "" and "majority" not in row.filter]
+    assert not [row for row in others if any(flag.startswith("partial") for flag in row.flags)]
+    nobody = estimate_panels([replace(p, scores={}) for p in panels], **options)
+    assert {row.verifier for row in nobody} == {""}
 
 
 def test_missing_verdicts_are_flagged() -> None:

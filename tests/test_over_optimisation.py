@@ -87,7 +87,7 @@ def test_size_and_power_of_over_optimisation(scenario: Scenario, alarms: tuple[f
         column = cross_fitted([curve], [1.0], [halves(np.arange(50), seed=seed)])[0][0] - curve[:, -1]
         one = combine(Resampling(np.arange(50), seed=0).moments([mean(column, -1.0, 1.0)]), method="t")
         found.append(one.low > 0)
-        inside.append(likely_best([curve], [1.0], [np.arange(50)], seed=seed))
+        inside.append(likely_best([curve], [1.0], [Resampling(np.arange(50), seed=seed)]))
     rate = float(np.mean(found))
     assert alarms[0] <= rate <= alarms[1]
     best = int(np.argmax(curves.mean(axis=(0, 1))))
@@ -100,9 +100,9 @@ def test_the_scale_of_the_weights_does_not_matter() -> None:
     """Domains come with weights of 1 each, and six near-equal points of six domains are not told apart."""
     rng = np.random.default_rng(3)
     curves = [0.5 + 0.001 * np.arange(4) + rng.normal(0, 0.2, (60, 4)) for _ in range(6)]
-    clusters = [np.arange(60)] * 6
-    raw = likely_best(curves, [1.0] * 6, clusters, seed=0)
-    assert raw == likely_best(curves, [1 / 6] * 6, clusters, seed=0)
+    tasks = [Resampling(np.arange(60), seed=0, task=str(place)) for place in range(6)]
+    raw = likely_best(curves, [1.0] * 6, tasks)
+    assert raw == likely_best(curves, [1 / 6] * 6, tasks)
     assert raw == (0, 3)
 
 

@@ -40,6 +40,17 @@ def test_accuracies_of_the_mid_scenario_at_threshold_one_half_are_as_designed() 
     assert truth(MID, "accuracy", "threshold", m=8) == pytest.approx(0.510, abs=0.001)
 
 
+def test_share_of_prompts_where_nothing_passes() -> None:
+    """Against 20,000 prompts of 8 responses; and no prompt is left out at no responses."""
+    data = draw(MID, 20_000, 8, 5)
+    found = (data.counts < 4).all(axis=1)
+    error = found.std() / math.sqrt(len(found))
+    assert abs(found.mean() - truth(MID, "nothing_passes", "threshold", n=8)) < 4 * error
+    assert truth(MID, "nothing_passes", "threshold", n=0) == pytest.approx(1.0)
+    with pytest.raises(UserError, match="'nothing_passes' needs n"):
+        truth(MID, "nothing_passes", "threshold")
+
+
 def test_the_named_scenarios_are_what_they_are_called() -> None:
     assert truth(SCENARIOS["high_accuracy"], "accuracy") == pytest.approx(0.97, abs=1e-5)
     assert truth(SCENARIOS["low_accuracy"], "accuracy") == pytest.approx(0.02, abs=1e-5)

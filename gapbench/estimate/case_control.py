@@ -40,7 +40,7 @@ def case_control(utility: Float, r: int) -> Bool:
     Responses to a prompt are exchangeable, so that the first are as good as any; and they stay the first when more
     responses are drawn later.
     """
-    right, wrong = _groups(utility)
+    right, wrong = groups(utility)
     return np.asarray((right & (right.cumsum(axis=1) <= r)) | (wrong & (wrong.cumsum(axis=1) <= r)))
 
 
@@ -76,7 +76,7 @@ def case_control_gap(utility: Float, score: Float, verified: Bool, ns: Sequence[
     """
     present = ~np.isnan(utility)
     verified = verified & present
-    right, wrong = _groups(utility)
+    right, wrong = groups(utility)
     order = Order.of(score, verified)
     levels = _Levels(order, utility, right & verified, wrong & verified)
     rights, size = right.sum(axis=1), present.sum(axis=1)
@@ -102,7 +102,7 @@ def case_control_auc(utility: Float, score: Float, verified: Bool) -> Quantity:
     utility, score, verified
         As for `case_control_gap`; utilities are 0 or 1.
     """
-    right, wrong = _groups(utility)
+    right, wrong = groups(utility)
     verified = verified & ~np.isnan(utility)
     wins, seen = within_wins(Order.of(score, verified), np.where(verified, utility, np.nan))
     pairs = (right.sum(axis=1) * wrong.sum(axis=1)).astype(float)
@@ -110,8 +110,8 @@ def case_control_auc(utility: Float, score: Float, verified: Bool) -> Quantity:
     return ratio(np.where((pairs > 0) & (seen == 0), np.nan, share * pairs), pairs, 0.0, 1.0)
 
 
-def _groups(utility: Float) -> tuple[Bool, Bool]:
-    """Right and wrong responses; what is not in the sample is neither."""
+def groups(utility: Float) -> tuple[Bool, Bool]:
+    """Right and wrong responses, each [prompt, response]; what is not in the sample is neither."""
     return np.asarray(utility >= RIGHT), np.asarray(utility < RIGHT)
 
 

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gapbench.estimate.resampling import Resampling
+from gapbench.estimate.selection import passes, weighted_gap
 from gapbench.panel import Bool, Float, Int
 
-RESAMPLES = 1999
+CANDIDATES = 32  # thresholds among which the best is looked for
 ROUND_OFF = 1e-12
 
 
@@ -71,12 +73,32 @@ def cross_fitted(
     return columns, (by_first, by_second)
 
 
+def gap_at_chosen_threshold(utility: Float, score: Float, first: Bool) -> tuple[Float, tuple[float, float]]:
+    """Gap of each prompt at the threshold that is best on the other half of the prompts.
+
+    Parameters
+    ----------
+    utility, score
+        [prompt, response].
+    first
+        The half that each prompt is in [prompt].
+
+    Returns
+    -------
+    Array [prompt], and the thresholds that the first and the second half chose.
+    """
+    valid = score[~np.isnan(utility) & ~np.isnan(score)]
+    thresholds = np.unique(np.quantile(valid, np.linspace(0, 1, CANDIDATES), method="nearest"))
+    curve = np.column_stack([weighted_gap(utility, passes(score, t)) for t in thresholds])
+    (column,), (by_first, by_second) = cross_fitted([curve], [1.0], [first])
+    return column, (float(thresholds[by_first]), float(thresholds[by_second]))
+
+
 def likely_best(
     curves: Sequence[Float],
     weights: Sequence[float],
-    clusters: Sequence[Int],
+    resampling: Sequence[Resampling],
     *,
-    seed: int,
     alpha: float = 0.05,
 ) -> tuple[int, int]:
     """First and last of the points that may be the best.
@@ -89,26 +111,21 @@ def likely_best(
     ----------
     curves, weights
         As for `best_points`.
-    clusters
-        Cluster of each prompt of each task [prompt].
-    seed
-        Seed of the bootstrap.
+    resampling
+        The clusters of each task, and how they are resampled.
     """
     share = np.asarray(weights) / np.sum(weights)
     means = _mean_curve(curves, share)
-    rng = np.random.default_rng(seed)
     points = len(means)
-    noise, covariance = np.zeros((RESAMPLES, points)), np.zeros((points, points))
-    for weight, curve, codes in zip(share, curves, clusters, strict=True):
-        whole = ~np.isnan(curve).any(axis=1)
-        number, code = np.unique(codes[whole], return_inverse=True)
-        size = len(number)
+    noise, covariance = np.zeros((resampling[0].resamples, points)), np.zeros((points, points))
+    for weight, curve, drawn in zip(share, curves, resampling, strict=True):
+        whole = np.asarray(~np.isnan(curve).any(axis=1))
+        size = int(np.count_nonzero(drawn.sums(whole[:, None].astype(float))))
         if size < 2:
             return 0, points - 1
-        sums = np.zeros((size, points))
-        np.add.at(sums, code.ravel(), curve[whole] - curve[whole].mean(axis=0))
-        sums *= weight / whole.sum()
-        noise += rng.multinomial(size, np.full(size, 1.0 / size), size=RESAMPLES) @ sums
+        centred = np.where(whole[:, None], curve - curve[whole].mean(axis=0), 0.0)
+        sums = drawn.sums(centred) * weight / whole.sum()
+        noise += drawn.weights @ sums
         covariance += sums.T @ sums * size / (size - 1)
     variance = np.diag(covariance)
     error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0.0))

@@ -29,7 +29,7 @@ from gapbench.estimate.multiplicity import Adjust, adjusted, shrunken
 from gapbench.estimate.quantity import Quantity
 from gapbench.estimate.resampling import Resampling
 
-Outcome = Literal["higher", "lower", "tied", "not_estimable"]
+Outcome = Literal["higher", "lower", "tied", "equivalent", "not_estimable"]
 
 POWER = 0.8
 
@@ -130,6 +130,23 @@ def detectable(se: float, df: float) -> float:
     return float((stats.t.ppf(1 - ALPHA / 2, df) + stats.t.ppf(POWER, df)) * se) if se > 0 else float("nan")
 
 
+def p_equivalence(difference: float, low: float, high: float, df: float, margin: float) -> float:
+    """P-value for a true difference of `margin` or more, in either direction, by its 95 % interval.
+
+    Two one-sided tests (Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15(6)), each at .025 where he has
+    .05: the larger of both p-values, doubled. As in `p_value` the interval's reach is applied at every level, so that it is
+    at most .05 exactly where the interval lies within the margin. NaN where there is no interval.
+    """
+    quantile = stats.t.ppf(1 - ALPHA / 2, df)
+    found = []
+    for room, reach in ((margin - difference, high - difference), (margin + difference, difference - low)):
+        if math.isnan(reach):
+            return float("nan")
+        away = quantile * room / reach if reach > 0 else math.copysign(math.inf, room)
+        found.append(float(2 * stats.t.sf(away, df)))
+    return min(1.0, max(found))
+
+
 @dataclass(frozen=True, slots=True)
 class Contrast:
     """One comparison; the fields are part of the `--json` contract.
@@ -150,9 +167,14 @@ class Contrast:
         Minimum detectable effect (`detectable`).
     verdict
         `higher` or `lower` (a than b) where p_adjusted <= .05, `tied` where not, which is no proof of equality, and
-        `not_estimable`, also below 20 prompts.
+        `not_estimable`, also below 20 prompts. `equivalent` comes before all of these, where a margin was asked for and
+        the difference is shown to be smaller: then it does not matter, whether or not it can be told from 0.
     shrunken
         Empirical-Bayes estimate of the difference, for display only; NaN with fewer than 4 rows.
+    margin
+        Difference from which one would matter; None where none was asked for.
+    p_equivalence
+        That the difference reaches the margin (`p_equivalence`), adjusted as `p_adjusted` is.
     n_prompts
         Prompts behind the difference.
     """
@@ -180,6 +202,8 @@ class Contrast:
     p_adjusted: float = float("nan")
     verdict: Outcome = "not_estimable"
     shrunken: float = float("nan")
+    margin: float | None = None
+    p_equivalence: float = float("nan")
 
 
 class Contrasts(Sequence[Contrast]):
@@ -231,12 +255,15 @@ def judged(family: Sequence[Contrast], adjust: Adjust = "holm") -> list[Contrast
     shown = shrunken(
         [row.difference for row in family], [row.se for row in family], towards_zero=towards_zero
     )
+    margins = adjusted([row.p_equivalence for row in family], adjust)
     found = []
-    for row, own, estimate in zip(family, p.tolist(), shown.tolist(), strict=True):
+    for row, own, estimate, small in zip(family, p.tolist(), shown.tolist(), margins.tolist(), strict=True):
         verdict: Outcome = "tied"
         if math.isnan(own):
             verdict = "not_estimable"
         elif own <= ALPHA:
             verdict = "higher" if row.difference > 0 else "lower"
-        found.append(replace(row, p_adjusted=own, verdict=verdict, shrunken=estimate))
+        if small <= ALPHA:
+            verdict = "equivalent"
+        found.append(replace(row, p_adjusted=own, verdict=verdict, shrunken=estimate, p_equivalence=small))
     return found

@@ -175,6 +175,7 @@ def combine(
     span = form.high - form.low
     if high - low > (span / 2 if np.isfinite(span) else 1.0):
         flags.append("not_estimable")
+    value = min(max(value, form.low), form.high)  # which corrections for bias may leave
     return _interval(strata, value, se, float(low), float(high), df, flags)
 
 

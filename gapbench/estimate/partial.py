@@ -97,12 +97,18 @@ def partly_verified(
             controls, everywhere = np.hstack([controls, on_asked]), np.hstack([everywhere, on_all])
         everywhere[present.sum(axis=1) < n] = np.nan
         of_gap = controlled(gap, controls, everywhere, clusters=clusters, low=-reach, high=reach, seed=seed)
-        found["accuracy", label, n] = Quantity((*of_gap.terms, Term(1.0, accuracy, None)), 0.0, 1.0)
+        possible = oracle.gap([BestOf(n)])[:, 0]
+        if len(of_gap.terms) == 1:  # a plain mean, and so are its sums
+            column = of_gap.terms[0].top
+            found["accuracy", label, n] = mean(accuracy + column, 0.0, 1.0)
+            shortfall = mean(possible - column, 0.0, 1.0)
+        else:
+            found["accuracy", label, n] = Quantity((*of_gap.terms, Term(1.0, accuracy, None)), 0.0, 1.0)
+            shortfall = Quantity(mean(possible).minus(of_gap).terms, 0.0, 1.0)
         found["gap", label, n] = of_gap
         if n != headline:
             continue
-        possible = oracle.gap([BestOf(n)])[:, 0]
-        found["shortfall", label, n] = Quantity(mean(possible).minus(of_gap).terms, 0.0, 1.0)
+        found["shortfall", label, n] = shortfall
         control = case_control_gap(utility, shuffled, asked, [n])[:, 0]
         found["gap_permuted", label, n] = mean(np.where(verified.prompts, control, np.nan), -1.0, 1.0)
         if whole:

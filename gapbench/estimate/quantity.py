@@ -144,12 +144,16 @@ class Quantity:
     carriers: tuple[Float, ...] = ()
 
     def minus(self, other: Quantity) -> Quantity:
-        """The difference from another quantity on the same prompts, to be resampled together (paired)."""
+        """The difference from another quantity on the same prompts, to be resampled together (paired).
+
+        A prompt unlike all that were seen may be so to one side alone, so that the difference reaches as far as either.
+        """
         negated = tuple(term._replace(sign=-term.sign) for term in other.terms)
         return Quantity(
             self.terms + negated,
             self.low - other.high,
             self.high - other.low,
+            reach=max(self.reach, other.reach),
             carriers=self.carriers + other.carriers,
         )
 

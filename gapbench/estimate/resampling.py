@@ -97,6 +97,10 @@ class Resampling:
             row[:] = np.bincount(rng.integers(size, size=size), minlength=size)
         return weights
 
+    def sums(self, columns: Float) -> Float:
+        """Sum columns [prompt, column] over each cluster [cluster, column]."""
+        return np.asarray(np.add.reduceat(columns[self._order], self._starts, axis=0))
+
     def moments(self, quantities: Sequence[Quantity | Curve]) -> list[Moments]:
         """Moments of many quantities by one matrix product."""
         if not quantities:
@@ -104,7 +108,7 @@ class Resampling:
         prepared, products = [], []
         for quantity in quantities:
             columns, form = quantity.columns()
-            sums = np.add.reduceat(columns[self._order], self._starts, axis=0)
+            sums = self.sums(columns)
             mean = sums.sum(axis=0) / max(sums[:, 0].sum(), 1.0)
             joint = sums - sums[:, :1] * mean
             joint[:, 0] = sums[:, 0]

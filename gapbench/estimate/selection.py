@@ -18,139 +18,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import numpy as np
-from scipy.special import gammaln
 
+from gapbench.estimate.rank_filters import (
+    BestOf,
+    Random,
+    RankFilter,
+    TopFraction,
+    TopOf,
+    TopQuantile,
+    log_choose,
+)
+from gapbench.estimate.weighting import (
+    ROUND_OFF,
+    corrected_gap,
+    mean_response,
+    passes,
+    soft_weights,
+    threshold_at_n,
+    weighted_gap,
+)
 from gapbench.panel import Bool, Float, Int
 
-ROUND_OFF = 1e-14
-
-
-class RankFilter(Protocol):
-    """A name and a weight over ranks."""
-
-    @property
-    def label(self) -> str:
-        """Name under which the filter is reported."""
-
-    def weights(self, size: int) -> Float:
-        """Weight of ranks 1..size, lowest score first; they sum to 1. NaN where `size` responses are too few."""
-
-
-def _log_choose(n: Int | int, k: Int | int) -> Float:
-    """Log of the binomial coefficient, -inf where it is 0."""
-    inside = (np.asarray(k) >= 0) & (np.asarray(k) <= np.asarray(n))
-    top, bottom = np.where(inside, n, 0), np.where(inside, k, 0)
-    log: Float = gammaln(top + 1) - gammaln(bottom + 1) - gammaln(top - bottom + 1)
-    return np.where(inside, log, -np.inf)
-
-
-@dataclass(frozen=True, slots=True)
-class BestOf:
-    """The response with the best score among n drawn without replacement: w_j = C(j-1, n-1) / C(N, n)."""
-
-    n: int
-
-    @property
-    def label(self) -> str:
-        """`best@n`."""
-        return f"best@{self.n}"
-
-    def weights(self, size: int) -> Float:
-        """Weight of each rank, from w_N = n/N down by w_{j-1} = w_j (j-n)/(j-1), which cannot overflow."""
-        if size < self.n:
-            return np.full(size, np.nan)
-        ranks = np.arange(size, 1, -1)
-        steps = np.maximum(ranks - self.n, 0) / (ranks - 1)
-        return (self.n / size * np.cumprod(np.concatenate([[1.0], steps])))[::-1]
-
-
-@dataclass(frozen=True, slots=True)
-class TopOf:
-    """The mean of the best k among n drawn: w_j = (n/N) P(Hypergeom(N-1, N-j, n-1) <= k-1) / k."""
-
-    k: int
-    n: int
-
-    @property
-    def label(self) -> str:
-        """`top k of n`."""
-        return f"top {self.k} of {self.n}"
-
-    def weights(self, size: int) -> Float:
-        """Weight of each rank."""
-        if size < self.n:
-            return np.full(size, np.nan)
-        above = np.arange(size - 1, -1, -1)[:, None]  # responses that rank higher
-        better = np.arange(self.k)[None, :]  # how many of them are among the other n-1 drawn
-        log = _log_choose(above, better) + _log_choose(size - 1 - above, self.n - 1 - better)
-        chance = np.exp(log - _log_choose(size - 1, self.n - 1)).sum(axis=1)
-        return np.asarray(self.n / size * chance / self.k)
-
-
-@dataclass(frozen=True, slots=True)
-class TopFraction:
-    """The best fraction q of a prompt's N responses: w_j = clip(j - (N - qN), 0, 1) / (qN).
-
-    As an estimate of the population quantile it is biased low at small N; `TopQuantile` corrects it.
-    """
-
-    q: float
-
-    @property
-    def label(self) -> str:
-        """`top q of N`."""
-        return f"top {self.q:g} of N"
-
-    def weights(self, size: int) -> Float:
-        """Weight of each rank."""
-        kept = self.q * size
-        return np.asarray(np.clip(np.arange(1, size + 1) - (size - kept), 0.0, 1.0) / kept)
-
-
-@dataclass(frozen=True, slots=True)
-class TopQuantile:
-    """The best fraction q of all responses that could be drawn: 2 T(N) - T(N/2), T(N) the `TopFraction` of N.
-
-    T(N) falls short by a term of order 1/N, which the difference cancels (measurement.md, section 4). T(N/2), over
-    all halves of the N, is exact: with k = qN/2 = f + d, f whole, the best f and a share d of the next.
-    """
-
-    q: float
-
-    @property
-    def label(self) -> str:
-        """`top q`."""
-        return f"top {self.q:g}"
-
-    def weights(self, size: int) -> Float:
-        """Weight of each rank, some of them below 0; NaN where there is one response only."""
-        half = size // 2
-        if half == 0:
-            return np.full(size, np.nan)
-        kept = self.q * half
-        whole = int(kept)
-        part = kept - whole
-        smaller = np.zeros(size)
-        if whole:
-            smaller += (1 - part) * whole / kept * TopOf(whole, half).weights(size)
-        if part:
-            smaller += part * (whole + 1) / kept * TopOf(whole + 1, half).weights(size)
-        larger = TopFraction(self.q).weights(size)
-        return np.asarray(larger + (larger - smaller) * half / (size - half))
-
-
-@dataclass(frozen=True, slots=True)
-class Random:
-    """Any response, each as likely as any other: the reference that every filter is measured against."""
-
-    label: str = "random"
-
-    def weights(self, size: int) -> Float:
-        """1/N for every rank."""
-        return np.full(size, 1.0 / size)
+__all__ = [
+    "ROUND_OFF",
+    "BestOf",
+    "Order",
+    "Random",
+    "RankFilter",
+    "Ranked",
+    "TopFraction",
+    "TopOf",
+    "TopQuantile",
+    "by_size",
+    "corrected_gap",
+    "log_choose",
+    "mean_response",
+    "passes",
+    "soft_weights",
+    "threshold_at_n",
+    "weighted_gap",
+]
 
 
 def by_size(size: Int) -> Iterator[tuple[int, slice | Int]]:
@@ -269,85 +178,3 @@ class Order:
         for n, rows in by_size(self.size):
             weights[rows, :n] = rank_filter.weights(n)
         return self.spread(np.add.reduceat(weights.ravel(), self.starts) / self.counts)
-
-
-def mean_response(values: Float, present: Bool) -> Float:
-    """Mean over the responses of each prompt [prompt]; NaN where there is none."""
-    size = present.sum(axis=1)
-    return np.where(size > 0, np.where(present, values, 0.0).sum(axis=1) / np.maximum(size, 1), np.nan)
-
-
-def passes(score: Float, threshold: float) -> Float:
-    """Weight 1 where the score reaches the threshold, 0 where it does not or is missing."""
-    return (score >= threshold).astype(float)
-
-
-def soft_weights(score: Float, scale: Literal["probability", "logprob"], *, per_prompt: bool) -> Float:
-    """Weight each response by its score, or by exp(score) on a log scale; a missing score weighs 0.
-
-    Weights are divided by their largest, of the prompt or of all: ratios do not change, exp cannot underflow in
-    all of a prompt, and equal scores weigh exactly 1.
-    """
-    valid = np.where(np.isnan(score), -np.inf, score)
-    top = np.max(valid, axis=1, keepdims=True) if per_prompt else np.max(valid, keepdims=True)
-    if scale == "logprob":
-        return np.asarray(np.exp(valid - np.where(np.isfinite(top), top, 0.0)))
-    return np.maximum(valid, 0.0) / np.where(top > 0, top, 1.0)
-
-
-def weighted_gap(utility: Float, weights: Float) -> Float:
-    """E[w u]/E[w] - E[u] for each prompt; 0 where nothing has weight (measurement.md, section 3)."""
-    present = ~np.isnan(utility)
-    mean = mean_response(utility, present)
-    chosen = mean_response(weights * utility, present)
-    total = mean_response(weights, present)
-    return np.where(
-        total > 0, chosen / np.where(total > 0, total, 1.0) - mean, np.where(np.isnan(mean), mean, 0.0)
-    )
-
-
-def corrected_gap(utility: Float, weights: Float) -> Float:
-    """`weighted_gap` without its bias of order 1/N.
-
-    E[w u]/E[w] is a ratio of two means over the same N responses, and so is biased. Leaving out each response in turn
-    gives the bias and takes it away (the jackknife; Quenouille 1956, Biometrika 43). It is for weights that no
-    response can be without, such as soft ones; a threshold that nothing passes cannot be mended so.
-    """
-    present = ~np.isnan(utility)
-    size = present.sum(axis=1, keepdims=True)
-    mean = mean_response(utility, present)
-    weight = np.where(present, weights, 0.0)
-    centred = np.where(present, utility - mean[:, None], 0.0)
-    centred[np.abs(centred) < ROUND_OFF] = 0.0
-    chosen = (weight * centred).sum(axis=1, keepdims=True)
-    total = weight.sum(axis=1, keepdims=True)
-    others = total - weight
-    left = others > ROUND_OFF * total
-    shift = -centred / np.maximum(size - 1, 1)  # of the mean, when one is left out
-    without = np.where(left, (chosen - weight * centred) / np.where(left, others, 1.0) - shift, 0.0)
-    whole = np.where(total > 0, chosen / np.where(total > 0, total, 1.0), 0.0)[:, 0]
-    count = size[:, 0]
-    bias = (count - 1) * (np.where(present, without, 0.0).sum(axis=1) / np.maximum(count, 1) - whole)
-    gap = np.where(count > 1, whole - bias, 0.0)
-    gap[np.abs(gap) < ROUND_OFF] = 0.0
-    return np.where(count > 0, gap, np.nan)
-
-
-def threshold_at_n(utility: Float, score: Float, threshold: float, n: int) -> Float:
-    """Draw up to n responses until one passes, else keep any of them: expected utility of each prompt.
-
-    (1-h) mean(u | pass) + h mean(u | fail) with h = C(N-c, n)/C(N, n), c the number that pass.
-
-    Returns
-    -------
-    Array [prompt]; NaN where the prompt has fewer than n responses.
-    """
-    present = ~np.isnan(utility)
-    passed = present & (score >= threshold)
-    known = np.where(present, utility, 0.0)
-    right, total = np.where(passed, known, 0.0).sum(axis=1), known.sum(axis=1)
-    count, size = passed.sum(axis=1), present.sum(axis=1)
-    if_pass = right / np.maximum(count, 1)
-    if_fail = (total - right) / np.maximum(size - count, 1)
-    none = np.exp(_log_choose(size - count, n) - np.where(size >= n, _log_choose(size, n), 0.0))
-    return np.where(size >= n, (1 - none) * if_pass + none * if_fail, np.nan)

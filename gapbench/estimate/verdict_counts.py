@@ -23,11 +23,16 @@ import numpy as np
 
 from gapbench.estimate.quantity import Curve, CurveForm
 from gapbench.estimate.selection import BestOf, Order
+from gapbench.estimate.tally import Tally
 from gapbench.panel import Bool, Float, Scores, VerdictCounts
 
 ROUND_OFF = 1e-12
-THINNINGS = 16
+THINNINGS = 64
+"""With as many the Monte-Carlo error widens no interval by more than 4 % at any m < M = 8 and N = 32, 128 or 1000 in any
+scenario of `gapbench.synthetic`: in the mid scenario by .4 % (m = 1, N = 32) and less, without signal by most."""
+COSTLY_THINNINGS = 16  # where every response is thinned and sorted
 CELLS_IN_ALL = 100_000_000
+TALLIES_PER_RESPONSE = 2  # up to which tallies cost less than responses
 OFFSETS: Float = np.concatenate([[0.0], np.geomspace(0.05, 64.0, 48)])
 
 
@@ -45,7 +50,8 @@ def gap_by_verdicts(
     n
         Of best@n.
     seed
-        Seed of the thinnings. The number of thinnings is 16, or less for very large arrays.
+        Seed of the thinnings. Their number is 64 where utilities and verdicts take few values; else 16, or less for very
+        large arrays.
 
     Returns
     -------
@@ -53,8 +59,12 @@ def gap_by_verdicts(
     """
     total = scores.replicates
     rng = np.random.default_rng(seed)
-    thinnings = int(np.clip(CELLS_IN_ALL // (utility.size * total), 1, THINNINGS))
     counted = scores.counts
+    if counted is not None:
+        values = np.unique(utility[~np.isnan(utility)])
+        if len(values) * (total + 1) <= TALLIES_PER_RESPONSE * utility.shape[1]:
+            return _tallied(Tally.of(utility, values, counted), n, rng)
+    thinnings = int(np.clip(CELLS_IN_ALL // (utility.size * total), 1, COSTLY_THINNINGS))
     if counted is not None:
         thinned = _by_counts(counted, thinnings, rng)
     else:
@@ -67,6 +77,18 @@ def gap_by_verdicts(
         gaps[:, m - 1] += order.rank(utility).gap([BestOf(n)])[:, 0]
         uses[m - 1] += 1
     return np.asarray(gaps / uses)
+
+
+def _tallied(tally: Tally, n: int, rng: np.random.Generator) -> Float:
+    total = len(tally.planes) - 1
+    curve = np.zeros((len(tally.planes[0]), total))
+    curve[:, -1] = tally.gap(n)
+    for _ in range(THINNINGS):
+        left = tally
+        for m in range(total - 1, 0, -1):
+            left = left.thinned(rng)
+            curve[:, m - 1] += left.gap(n) / THINNINGS
+    return curve
 
 
 def _by_counts(

@@ -44,11 +44,11 @@ def truth(
     quantity
         `accuracy`, `gap`, `relative_gap`, `relative_gap_per_prompt`, `oracle_share`, `shortfall`, `pass@k`, `gap_pooled`,
         `prompt_mix`, `auc_within`, `auc_between`, `tpr`, `fpr`, `youden`, `precision`, `precision_ceiling`,
-        `verifier_gain`.
+        `verifier_gain`, `nothing_passes`.
     filter
         `best@n`, `top k of n`, `top q`, `majority@n`, `threshold`, `threshold@n`, `soft`, or nothing for any response.
     n
-        The k of `pass@k`.
+        The k of `pass@k`; of `nothing_passes`, the number of responses of which none passes.
     m
         Number of verdicts behind a score; `math.inf` for the score logistic(s) itself. By default the scenario's M.
     threshold
@@ -71,7 +71,7 @@ def truth(
     return judged.value(quantity, filter, n, threshold)
 
 
-_RATES = ("tpr", "fpr", "youden", "precision", "precision_ceiling", "verifier_gain")
+_RATES = ("tpr", "fpr", "youden", "precision", "precision_ceiling", "verifier_gain", "nothing_passes")
 _GOES_WITH: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_RATES, ("threshold",)),
     **dict.fromkeys(("gap_pooled", "prompt_mix"), ("threshold", "soft")),
@@ -120,7 +120,8 @@ class _Judged:
             "relative_gap_per_prompt": lambda: solvable(gap()),
             "shortfall": lambda: self.mean(oracle() - p - gap()),
             "oracle_share": lambda: self.mean(gap()) / self.mean(oracle() - p),
-            "pass@k": lambda: self.mean(1 - (1 - p) ** _needed(n)),
+            "pass@k": lambda: self.mean(1 - (1 - p) ** _needed(quantity, n)),
+            "nothing_passes": lambda: self.mean((1 - p * w1 - (1 - p) * w0) ** _needed(quantity, n)),
             "gap_pooled": lambda: accept_right / accept - accuracy,
             "prompt_mix": lambda: self.mean((p * w1 + (1 - p) * w0) * p) / accept - accuracy,
             "auc_within": lambda: self.auc_within(),
@@ -203,9 +204,9 @@ class _Judged:
         return float(q1 @ (np.cumsum(q0) - q0 / 2))
 
 
-def _needed(n: int | None) -> int:
+def _needed(quantity: str, n: int | None) -> int:
     if n is None:
-        raise UserError("quantity 'pass@k' needs n, its k")
+        raise UserError(f"quantity '{quantity}' needs n, a number of responses")
     return n
 
 
