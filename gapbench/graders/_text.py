@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from gapbench.thinking import strip_thinking
+
 LONGEST_ANSWER = 1000
 LONGEST_REPLY = 20_000
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
-_NEXT_QUESTION = re.compile(r"^[ \t]*(?:Q|Question|Problem)[ \t]*\d*[ \t]*:", re.MULTILINE)
+_TURN_END = re.compile(
+    r"<\|(?:im_end|eot_id|endoftext|end|end_of_text|return|eom_id|im_start|start_header_id|END_OF_TURN_TOKEN)\|>"
+    r"|</s>|<eos>|<end_of_turn>|<turn\|>|<｜end▁of▁sentence｜>"
+)
+_NEXT_QUESTION = re.compile(
+    r"^[ \t]*(?:Q|Question|Problem|User|Human|Instruction|### ?(?:Question|Problem|Instruction))[ \t]*\d*[ \t]*:",
+    re.MULTILINE,
+)
+_EMOJI = re.compile(r"[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 _PREFIX = re.compile(
     r"(?:(?:so|thus|therefore|hence)\b[\s,]*)?(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?answer\s*(?:is\b|:|=)[\s:=]*|a\s*:\s*",
     re.IGNORECASE,
@@ -24,9 +34,20 @@ _ARTICLE = re.compile(r"(?<!\w)(?:a|an|the) (?=\S)")
 
 
 def clean(reply: str) -> str:
-    """Drop terminal codes, control and invisible characters, and a next question the model went on to ask itself."""
+    """Drop what no reader takes for the answer.
+
+    That is terminal codes, control and invisible characters, thinking, and all that follows the end of the turn: a special
+    token, or a next question or user's turn that the model went on to write itself. A reply cut off while still
+    thinking is empty.
+    """
     text = _CONTROL.sub("", _ANSI.sub("", reply.replace("\r\n", "\n")))
-    following = _NEXT_QUESTION.search(text)
+    text, still_thinking = strip_thinking(text)
+    if still_thinking:
+        return ""
+    if end := _TURN_END.search(text):
+        text = text[: end.start()]
+    text = text.strip()
+    following = _NEXT_QUESTION.search(text, 1)  # at the very start it is the question repeated
     return (text[: following.start()] if following else text).strip()
 
 
@@ -59,7 +80,9 @@ def normalise(text: str) -> str:
     >>> normalise("The U.S.A."), normalise("1,000"), normalise("N'Djaména"), normalise("-5")
     ('usa', '1000', 'ndjamena', '-5')
     """
-    folded = unicodedata.normalize("NFKD", text[:LONGEST_ANSWER]).casefold().replace("\u2212", "-")
+    text = text[:LONGEST_ANSWER]
+    text = _EMOJI.sub("", text) or text
+    folded = unicodedata.normalize("NFKD", text).casefold().replace("\u2212", "-")
     folded = unicodedata.normalize("NFKC", _LATIN_ACCENT.sub(r"\1", folded))
     folded = " ".join(_MINUS.sub("\ue000", _JOINED.sub("", folded)).split())
     folded = _ARTICLE.sub("", _INITIALS.sub(r"\1", folded))

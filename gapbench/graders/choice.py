@@ -16,14 +16,23 @@ import re
 from string import ascii_uppercase
 
 from gapbench.errors import UserError
+from gapbench.graders._reply import after_correction, conclusion, marked, without_question
 from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_line, normalise, strip_prefix
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.records import Prompt
 
 _LEADING = re.compile(
-    r"\W*(?:option|choice)?\s*\(?([A-Za-z])(?:[).:\]]+(?:\W|$)|\W*$)(.*)", re.IGNORECASE | re.DOTALL
+    r"\W*(?:option|choice)?\s*\(?([A-Za-z])(?:[).:\]]+(?:\W|$)|,(?=\s+[a-z])|\s+[-–—]\s|\W*$)(.*)",
+    re.IGNORECASE | re.DOTALL,
 )
-_NAMED = re.compile(r"(?:\b(?:answer|option|choice)\b(?:\s+is)?\s*:?\s*\W{0,3}|\()([A-Z])(?=\W|$)(?!')")
+_NAMED = re.compile(
+    r"(?:\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b(?:\s+is)?\s*:?\s*\W{0,3}"
+    r"|\b(?:[Pp]ick|[Cc]hoose|[Ss]elect|[Gg]o with|[Ii]t is|[Ii]t['’]s|[Tt]hat['’]s|[Ss]o|[Tt]hus|[Tt]herefore)\b,?\s+(?:\*\*)?(?=[A-Z](?:[\s*]*(?:[.,;)!*:]|$)))"
+    r"|\()([A-Z])(?=\W|$)(?!')"
+)
+_NEGATED = r"(?:\bnot\b|\b(?:is|are|was|were|do|does|did)n['’]?t\b|\brather than\b|\binstead of\b)\s+(?:an?\s+|the\s+)?(?:option\s+)?"
+_AS_A_LETTER = re.compile(r"\(([A-Z])\)\.?|([A-Z])[):]")  # and not the option `B`, of chemistry
+_LINE_LETTER = re.compile(r"^\W*([A-Z])[).:]", re.MULTILINE)
 
 
 @graders.register("choice")
@@ -54,10 +63,16 @@ class Choice(Grader):
         if len(set(options)) < 2:
             raise UserError(f"task '{prompt.task}': grader 'choice' needs two options or more; set 'choices'")
         right = self._reference(prompt, options)
-        reply = clean(text)
+        reply = without_question(clean(text), prompt.question)
         line = (first_line(reply) if self.first_line else reply)[:LONGEST_REPLY]
+        named = set() if self._enumerates(reply, len(options)) else self._named(line, options)
+        tail = reply[-LONGEST_REPLY:]
+        for said in (marked(tail), conclusion(tail), after_correction(line)):
+            # What is marked as the answer, or comes of second thoughts, stands before the line as a whole.
+            if said and said != line and (of_it := self._named(said, options)):
+                line, named = said, of_it
+                break
         answer = strip_prefix(line)
-        named = self._named(line, answer, options)
         if len(named) != 1:
             return NOTHING
         (chosen,) = named
@@ -74,26 +89,49 @@ class Choice(Grader):
             f"task '{prompt.task}': the reference {prompt.reference[0]!r} is none of the options {options}"
         )
 
-    def _named(self, line: str, answer: str, options: list[str]) -> set[int]:
+    def _enumerates(self, reply: str, count: int) -> bool:
+        """Whether the reply only repeats the options, each after its letter."""
+        return self.letters and _LINE_LETTER.findall(reply)[:count] == list(ascii_uppercase[:count])
+
+    def _named(self, line: str, options: list[str]) -> set[int]:
+        answer = strip_prefix(line)
         form = normalise(answer)
+        if self.letters and (shown := _AS_A_LETTER.fullmatch(answer.strip())):
+            index = ascii_uppercase.index(shown[1] or shown[2])
+            return {index} if index < len(options) else set()
         if form in options:
             return {options.index(form)}
+        if self.letters and len(words := set(answer.split())) == 1:
+            (answer,) = words  # `B B B`
         letters: list[str] = []
         if self.letters:
+            line = re.sub(_NEGATED + r"\(?[A-Z](?!\w)", "", line)
             letters = _NAMED.findall(line)
             if (found := _LEADING.match(answer)) and found[1].upper() in ascii_uppercase[: len(options)]:
                 letters.append(found[1].upper())
                 answer = found[2]
-        named = {ascii_uppercase.index(letter) for letter in letters}
-        return {index for index in named if index < len(options)} | _mentioned(normalise(answer), options)
+        named = {index for letter in letters if (index := ascii_uppercase.index(letter)) < len(options)}
+        rest = normalise(answer)
+        mentioned = _mentioned(rest, options)
+        if len(named) == 1 and mentioned:
+            # `B. Plants release oxygen` is B; `A) carbon dioxide`, where that is B, is neither.
+            opening = next(index for index in sorted(mentioned, key=lambda i: rest.find(options[i])))
+            if named <= mentioned or not re.match(
+                rf"(?:which is )?(?:an? |the )?{re.escape(options[opening])}(?!\w)", rest
+            ):
+                return named
+        return named | mentioned
 
 
 def _mentioned(text: str, options: list[str]) -> set[int]:
-    """Options whose words stand in `text`, longest first, so that `New York` does not also name `York`."""
+    """Options whose words stand in `text` and are not denied, longest first, so that `New York` does not name `York`."""
     found = set()
     for index in sorted(range(len(options)), key=lambda i: -len(options[i])):
         if options[index]:
-            text, count = re.subn(rf"(?<!\w){re.escape(options[index])}(?!\w)", "|", text)
+            plural = "s?" if len(options[index]) > 3 and options[index].isalpha() else ""
+            words = rf"(?<!\w){re.escape(options[index])}{plural}(?!\w)"
+            text = re.sub(_NEGATED + words, "|", text)
+            text, count = re.subn(words, "|", text)
             if count:
                 found.add(index)
     return found

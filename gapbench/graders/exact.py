@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gapbench.graders._text import LONGEST_ANSWER, clean, first_line, normalise, strip_prefix
+from gapbench.graders._reply import commitment, listed, marked, sentences
+from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_line, normalise, strip_prefix
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.records import Prompt
 
@@ -19,10 +20,13 @@ from gapbench.records import Prompt
 class Exact(Grader):
     """Whole-answer match; never a substring, so `untrue` is not `true`.
 
+    The answer is the line as it stands where that is the reference; otherwise what the reply commits to, past
+    chatter and explanation (`gapbench.graders._reply`).
+
     Parameters
     ----------
     first_line
-        Grade the first line that is not blank, not the whole reply.
+        Grade the first line that says something, unless another is marked as the answer; else the whole reply.
     strip_prefix
         Phrases to drop from the front of an answer, beside `The answer is` and the like.
     """
@@ -34,9 +38,14 @@ class Exact(Grader):
     def grade(self, prompt: Prompt, text: str) -> Graded:
         """Utility 1 where the normalised answer is the normalised reference or an alias."""
         reply = clean(text)
-        answer = strip_prefix(first_line(reply) if self.first_line else reply, self.phrases)
+        references = {normalise(reference) for reference in prompt.reference} - {""}
+        whole = first_line(reply) if self.first_line else reply
+        mark = marked(reply[-LONGEST_REPLY:]) or ""
+        for literal in (whole, listed(reply), mark, *sentences(mark)[:1]):
+            answer = strip_prefix(literal[:LONGEST_REPLY], self.phrases)
+            if normalise(answer) in references:
+                return Graded(answer[:LONGEST_ANSWER], normalise(answer), 1.0)
+        committed = commitment(reply, prompt.question, self.first_line)
+        answer = strip_prefix(committed or "", self.phrases)
         form = normalise(answer)
-        if not form:
-            return NOTHING
-        right = form in {normalise(reference) for reference in prompt.reference}
-        return Graded(answer[:LONGEST_ANSWER], form, float(right))
+        return Graded(answer[:LONGEST_ANSWER], form, float(form in references)) if form else NOTHING

@@ -17,13 +17,22 @@ from fractions import Fraction
 from typing import Literal
 
 from gapbench.errors import UserError
-from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_line, normalise
+from gapbench.graders._reply import after_correction, without_question
+from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_line
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.records import Prompt
 
 _UNITS = "zero one two three four five six seven eight nine ten"
-_TEENS = "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
-_WORDS = (*_UNITS.split(), *_TEENS.split())
+_TEENS = "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: place for place, word in enumerate([*_UNITS.split(), *_TEENS.split()])} | {
+    word: 10 * place for place, word in enumerate(_TENS.split(), 2)
+}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_WORD = "|".join(sorted([*_WORDS, *_SCALES], key=len, reverse=True))
+_IN_WORDS = re.compile(
+    rf"(?<![\w-])(?:(?:minus|negative) )?(?:{_WORD})(?:(?:[ -]|,? and | and a )(?:{_WORD}|half))*(?![\w-])"
+)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _CURRENCY = r"[$£€¥]"
 _NUMBER = re.compile(
@@ -40,6 +49,23 @@ _BOXED = re.compile(r"\\boxed\s*\{?([^{}]*)")
 _HASHES = re.compile(r"####\s*([^\n]*)")
 _ANSWER = re.compile(r"answer\b[^\n\d]{0,40}?(?:\bis\b|[:=])\s*", re.IGNORECASE)
 _OR = re.compile(r"(?:\bor\b|\beither\b)\s*$", re.IGNORECASE)
+_OR_ANOTHER = re.compile(r"[^\S\n]*(?:[a-z]+\s)?or\s+\W{0,3}\d", re.IGNORECASE)
+_NOT = re.compile(r"(?:not|n't)\s+[^\d\n]{0,20}$", re.IGNORECASE)
+_WHY = re.compile(
+    r"[ \t]{0,3}[,;(]?[ \t]{0,3}\b(?:because|since|i\.e\.|that is\b(?=[^=\n]*$)|given that|after all)(?!\w)[^\n]*"
+    r"|(?<=[\w%*$.])[ \t]?\([^()\n]{0,300}\)(?=[\s.*]*(?:\n|$))",
+    re.IGNORECASE,
+)
+_AFTERTHOUGHT = re.compile(
+    r"(?:\b(?:i hope|hope this|let me know|feel free|have a (?:great|nice|good)|if you have any|to (?:check|verify)|verification|"
+    r"here is the check|check:)).*",
+    re.IGNORECASE | re.DOTALL,
+)
+_PASSING = re.compile(
+    r"\b(?:after|from|of|in|with|out of|than|for|at|per|over|by|before)\s+(?:(?:the|all|just|only|these|those|every)\s+)?\W?$",
+    re.IGNORECASE,
+)
+_UNDONE = re.compile(r"[=+/×]\s*$|(?<=\s)[-*]\s*$")
 _MOST_DIGITS = 300
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), new)
@@ -49,11 +75,15 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\[dtc]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}", r" \1/\2"),
         (r"\\[dtc]?frac\s*(\d)\s*(\d)", r" \1/\2"),
         (r"\\([$%#&_])", r"\1"),
-        (r"(?<=\d)(?:\{,\}|\\[,!;: ])(?=\d{3})", ","),
+        (r"(?<=\d)(?:\{,\}|,?\\[,!;: ])(?=\d{3})", ","),
         (r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", ","),
         (r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}", r" \1"),
         (r"(?<![\d,.])(\d{1,3}) (\d{3}) (\d{3})(?![\d,.])", r"\1\2\3"),
         (r"(?<![\d,.])(\d+),(\d{1,2})(?![\d,.])", r"\1.\2"),  # 2,5 is 2.5
+        (r"(?<![\d,.])(\d{1,3})\.(\d{3}),(\d{1,2})(?![\d,.])", r"\1\2.\3"),  # 9.000,5 is 9000.5
+        (r"\A(\W{0,3}\d{1,3}) (000)(?![\d,.]| *[-+*/=x])", r"\1\2"),
+        (r"\A\s*-\s+(?=[\d.,/]+\s*\Z)", "-"),
+        (r"\b(?:minus|negative)\s(?=[$\d.])", "-"),
         (r"(?<=\d)\s*\\?%", "%"),
     )
 )
@@ -119,29 +149,90 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return found
 
 
-def _committed(text: str, take: Literal["last", "first"]) -> re.Match[str] | None:
+def _outside(text: str, found: re.Match[str]) -> bool:
+    """Whether the number found is set aside by what stands before it (`not 12`) or beside it (`12 or 13`)."""
+    return bool(
+        _OR.search(text, max(0, found.start() - 20), found.start())
+        or _OR_ANOTHER.match(text, found.end(), found.end() + 30)
+    )
+
+
+def _marked(text: str) -> tuple[bool, re.Match[str] | None]:
+    """Whether an answer is marked, and the number at the mark."""
     for marker in (_BOXED, _HASHES):
         if (mark := _last(marker, text)) and (inside := _last(_NUMBER, mark[1])):
-            return inside
-    if mark := _last(_ANSWER, text):
-        start = mark.end()
-        if equation := _SUM.match(text, start):
-            start = equation.end()
-        if found := _NUMBER.search(text, start, start + 200):
-            return found
-    found = _NUMBER.search(text) if take == "first" else _last(_NUMBER, text)
-    if found and take == "last" and _OR.search(text, max(0, found.start() - 20), found.start()):
-        return None  # `7 or 8` commits to neither
-    return found
+            return True, inside
+    mark = _last(_ANSWER, text)
+    if not mark:
+        return False, None
+    start = mark.end()
+    if equation := _SUM.match(text, start):
+        start = equation.end()
+    found = _NUMBER.search(text, start, start + 200)
+    if found and _NOT.search(text, start, found.start()):  # `the answer is not 4, it is 12`
+        found = _NUMBER.search(text, found.end(), found.end() + 100)
+        return True, found
+    if found and _outside(text, found):
+        return True, None
+    return bool(found), found
 
 
-def read_number(text: str, take: Literal["last", "first"] = "last") -> Number | None:
-    """The number that `text` commits to, or None."""
+def _committed(text: str, take: Literal["last", "first"], question: str) -> re.Match[str] | None:
+    marked, found = _marked(text)
+    if marked:
+        return found
+    if take == "first":
+        return _NUMBER.search(text)
+    text = after_correction(text)
+    for aside in (_AFTERTHOUGHT, _WHY):
+        shorter = aside.sub("", text)
+        text = shorter if _NUMBER.search(shorter) else text
+    if _UNDONE.search(text):
+        return None
+    numbers = (
+        list(_NUMBER.finditer(text, max(0, text.rstrip().rfind("\n"))))[-20:]
+        or list(_NUMBER.finditer(text))[-1:]
+    )
+    if not numbers:
+        return None
+    # `$1,134 after the 10% discount`: a number of the question, in passing, while another one is told.
+    asked = {_value(number) for number in _NUMBER.finditer(question)}
+    asked |= {Number(_in_words(phrase[0])) for phrase in _IN_WORDS.finditer(question.casefold())}
+    told = [one for one in numbers if _value(one) not in asked]
+    found = numbers[-1]
+    if told and _value(found) in asked and _PASSING.search(text, max(0, found.start() - 30), found.start()):
+        found = told[-1]
+    return None if _outside(text, found) else found
+
+
+def _in_words(phrase: str) -> Fraction:
+    total = group = 0
+    half = Fraction(0)
+    for word in re.findall(r"[a-z]+", phrase):
+        if word in _WORDS:
+            group += _WORDS[word]
+        elif word == "hundred":
+            group = max(group, 1) * 100
+        elif word in _SCALES:
+            total, group = total + max(group, 1) * _SCALES[word], 0
+        elif word == "half":
+            half = Fraction(1, 2)
+    value = total + group + half
+    return -value if phrase.startswith(("minus", "negative")) else value
+
+
+def read_number(text: str, take: Literal["last", "first"] = "last", question: str = "") -> Number | None:
+    """The number that `text` commits to, or None. Numbers of the question may be named in passing."""
     text = _rewrite(text)
-    if found := _committed(text, take):
-        return _value(found)
-    word = normalise(text).removesuffix(" percent")
-    return Number(Fraction(_WORDS.index(word))) if word in _WORDS else None
+    if _NUMBER.search(text):
+        found = _committed(text, take, _rewrite(question))
+        return _value(found) if found else None
+    # Without digits: one number in words, and not the pronoun `one`.
+    words = " ".join(text.casefold().split()).strip(" .!*")
+    phrases = [found for found in _IN_WORDS.finditer(words) if found[0] not in _SCALES]
+    if len(phrases) != 1 or (phrases[0][0] in ("one", "zero") and len(words.split()) > 3):
+        return None
+    return Number(_in_words(phrases[0][0]))
 
 
 @graders.register("numeric")
@@ -156,7 +247,7 @@ class Numeric(Grader):
     abs_tol, rel_tol
         Largest absolute difference, and largest difference as a share of the reference.
     first_line
-        Read only the first line that is not blank.
+        Read only the first line that is not blank, unless an answer is marked elsewhere.
     take
         Which number counts where nothing marks the answer.
     """
@@ -183,10 +274,11 @@ class Numeric(Grader):
         UserError
             If a reference is not a number: the task's mistake, not the reply's.
         """
-        reply = clean(text)
-        reply = first_line(reply) if self.first_line else reply
+        reply = without_question(clean(text), prompt.question)
+        if self.first_line and not _marked(_rewrite(reply[-LONGEST_REPLY:]))[0]:
+            reply = first_line(reply)
         reply = reply[:LONGEST_REPLY] if self.take == "first" else reply[-LONGEST_REPLY:]
-        number = read_number(reply, self.take)
+        number = read_number(reply, self.take, prompt.question)
         if number is None:
             return NOTHING
         right = any(self._equal(self._reference(prompt, text), number) for text in prompt.reference)
