@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 
 from gapbench.errors import UserError
 from gapbench.registry import suggest
-from gapbench.verifiers.base import AskingVerifier, DerivedVerifier, Verifier, verifiers
+from gapbench.verifiers.base import AskingVerifier, DerivedVerifier, ToolVerifier, Verifier, verifiers
 
 
 class VerifierSpec(BaseModel):
@@ -133,8 +133,13 @@ def make_verifier(spec: VerifierSpec) -> Verifier:
 
 def asked_for(verifier: Verifier) -> list[AskingVerifier]:
     """The verifiers that a model is asked by for this one's sake: itself, its members, or none."""
-    if isinstance(verifier, AskingVerifier):
+    return [one for one in stored_for(verifier) if isinstance(one, AskingVerifier)]
+
+
+def stored_for(verifier: Verifier) -> list[Verifier]:
+    """The verifiers whose verdicts are drawn and kept for this one's sake; a model is asked, or a tool is run."""
+    if isinstance(verifier, AskingVerifier | ToolVerifier):
         return [verifier]
     if isinstance(verifier, DerivedVerifier):
-        return [one for member in verifier.members for one in asked_for(member)]
+        return [one for member in verifier.members for one in stored_for(member)]
     return []

@@ -29,7 +29,7 @@ from gapbench.estimate.results import Estimates, Target
 from gapbench.estimate.table import estimate_panels
 from gapbench.flow import Flow
 from gapbench.graders.base import Grader, graders
-from gapbench.judging import VerifierSpec, asked_for, make_verifier
+from gapbench.judging import VerifierSpec, make_verifier, stored_for
 from gapbench.launch import Engines, EngineSpec
 from gapbench.manifest import check_manifest
 from gapbench.panel import Panel, build_panels
@@ -38,7 +38,7 @@ from gapbench.savings import Savings
 from gapbench.stages import Judging, Sampler, check_needs
 from gapbench.store import RunStore, Writer
 from gapbench.tasks import Split, Suite, load_suite
-from gapbench.verifiers.base import ToolVerifier, Verifier
+from gapbench.verifiers.base import Verifier
 
 Stage = Literal["sample", "grade", "verify"]
 STAGES: tuple[Stage, ...] = ("sample", "grade", "verify")
@@ -338,9 +338,8 @@ def judges_of(config: RunConfig) -> list[tuple[EngineSpec, list[Verifier]]]:
     judges: dict[str, tuple[EngineSpec, dict[str, Verifier]]] = {own.key: (own, {})}
     for said in config.verifiers:
         verifier, spec = make_verifier(said), config.judge_of(said)
-        asking: list[Verifier] = [verifier] if isinstance(verifier, ToolVerifier) else [*asked_for(verifier)]
         known = judges.setdefault(spec.key, (spec, {}))[1]
-        for one in asking:
+        for one in stored_for(verifier):
             if one.name in known and vars(known[one.name]) != vars(one):
                 raise UserError(
                     f"verifier '{said.name}' asks another question under the name '{one.name}', which is taken; rename it"

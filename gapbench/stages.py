@@ -383,7 +383,8 @@ class Judging:
             score = 1.0 - score
         match = self._matches[task, prompt_id, name]
         match.won[a, b] = nan if score is None else score
-        self._next_round((task, prompt_id, name), verifier)
+        if match.asked <= match.won.keys():
+            self._next_round((task, prompt_id, name), verifier)
         del self._lead[result.key]
         return Comparison(
             task,

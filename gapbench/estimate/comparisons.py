@@ -132,7 +132,8 @@ def _newton(games: Games, prior: float) -> Float:
         even = expit(strength)
         slope = games._sum(games.won - chance, chance - games.won) + prior * (0.5 - even)
         pull = chance * (1.0 - chance)
-        cross = np.bincount((prompt * responses + place_a) * responses + place_b, pull, cells)
+        # Of nothing, bincount counts in whole numbers.
+        cross = np.bincount((prompt * responses + place_a) * responses + place_b, pull, cells).astype(float)
         curvature = -cross.reshape(prompts, responses, responses)
         curvature = curvature + curvature.transpose(0, 2, 1)
         own = games._sum(pull, pull) + prior * even * (1.0 - even)

@@ -175,7 +175,13 @@ def _unframed(sentence: str, question: str) -> tuple[str, bool]:
             return sentence[verb.end() :], True
     words = sentence.split()
     for place in range(1, 0 if "or" in words else min(len(words) - 1, 8)):
-        if _asked(" ".join(words[place:]), known) and len(words) - place > 1 and words[place].islower():
+        joined = words[place].casefold() in ("and", "&")  # `Trinidad and Tobago` repeats no question
+        if (
+            not joined
+            and _asked(" ".join(words[place:]), known)
+            and len(words) - place > 1
+            and words[place].islower()
+        ):
             return " ".join(words[:place]), True
     return sentence, False
 
@@ -184,6 +190,8 @@ def _said(line: str) -> str | None:
     """The first sentence of a line that says something."""
     for sentence in sentences(line):
         text = sentence.strip()
+        if text.isalpha():
+            return text  # one bare word is the answer, be it `right` or `good`
         while chat := _CHATTER.match(text):
             text = text[chat.end() :].lstrip(" ,.!:;—–-")
         if text.rstrip("*_ ").endswith("?"):
@@ -193,7 +201,7 @@ def _said(line: str) -> str | None:
     return None
 
 
-def commitment(text: str, question: str, first: bool = True) -> str | None:
+def commitment(text: str, question: str, first: bool = True, lists: bool = False) -> str | None:
     """The answer in words that a cleaned reply commits to; None where it commits to none.
 
     Parameters
@@ -204,6 +212,8 @@ def commitment(text: str, question: str, first: bool = True) -> str | None:
         What was asked; a reply often repeats it.
     first
         Whether an unmarked answer stands on the first line that is not chatter; otherwise all of the text is read.
+    lists
+        Whether answers are lists, so that a comma begins no explanation.
     """
     mark = marked(text[-LONGEST_REPLY:])
     text = without_question(text[:LONGEST_REPLY] if first else text[-LONGEST_REPLY:], question)
@@ -243,7 +253,7 @@ def commitment(text: str, question: str, first: bool = True) -> str | None:
         "/" in answer and _asked(answer.replace("/", " "), frozenset(map(_stem, normalise(question).split())))
     ):
         return None
-    if (why := _EXPLANATION.search(answer)) and normalise(answer[: why.start()]):
+    if not lists and (why := _EXPLANATION.search(answer)) and normalise(answer[: why.start()]):
         answer = answer[: why.start()]
     return _once(strip_prefix(answer).strip())
 

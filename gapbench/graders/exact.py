@@ -45,7 +45,8 @@ class Exact(Grader):
             answer = strip_prefix(literal[:LONGEST_REPLY], self.phrases)
             if normalise(answer) in references:
                 return Graded(answer[:LONGEST_ANSWER], normalise(answer), 1.0)
-        committed = commitment(reply, prompt.question, self.first_line)
+        lists = any("," in reference for reference in prompt.reference)
+        committed = commitment(reply, prompt.question, self.first_line, lists)
         answer = strip_prefix(committed or "", self.phrases)
         form = normalise(answer)
         return Graded(answer[:LONGEST_ANSWER], form, float(form in references)) if form else NOTHING

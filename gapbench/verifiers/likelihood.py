@@ -31,13 +31,16 @@ class Likelihood(PoolVerifier):
     cost = "no tokens"
 
     def judge(self, prompt: Prompt, candidates: Sequence[Candidate]) -> list[Judgement]:
+        """Score each response by itself."""
+        return [self._judge(candidate) for candidate in candidates]
+
+    def score(self, candidate: Candidate, logprob: float) -> float:
         """Divide by the number of tokens, so that long responses are not at a disadvantage."""
-        return [_mean(candidate) for candidate in candidates]
+        return logprob / candidate.n_tokens
 
-
-def _mean(candidate: Candidate) -> Judgement:
-    if candidate.n_tokens == 0:
-        return Judgement(None, NO_ANSWER)
-    if candidate.logprob is None or not isfinite(candidate.logprob):
-        return _MISSING
-    return Judgement(candidate.logprob / candidate.n_tokens)
+    def _judge(self, candidate: Candidate) -> Judgement:
+        if candidate.n_tokens == 0:
+            return Judgement(None, NO_ANSWER)
+        if candidate.logprob is None or not isfinite(candidate.logprob):
+            return _MISSING
+        return Judgement(self.score(candidate, candidate.logprob))
