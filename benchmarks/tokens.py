@@ -26,6 +26,7 @@ from scipy import stats
 
 from gapbench.design import Control, Design, PilotTask, Trial, plan
 from gapbench.engines.base import Result, Sampling
+from gapbench.estimate.selection import BestOf
 from gapbench.grow import grow
 from gapbench.panel import VerdictCounts
 from gapbench.pilot import read_pilot
@@ -35,6 +36,7 @@ from gapbench.report.style import GREY, colour, styled
 from gapbench.run import Run, RunConfig, execute, hardware, libraries, now
 from gapbench.savings import Savings
 from gapbench.synthetic import SCENARIOS, draw
+from gapbench.trial import Cost
 from gapbench.verifiers.base import Judgement, verifiers
 from gapbench.verifiers.yesno import YesNo
 
@@ -130,16 +132,17 @@ def savings_table(prompts: int, seed: int) -> list[Row]:
     rows = []
     trials: dict[int, Trial] = {}
     for length in RATIOS:
-        planned = plan([task(*LADDER_PILOT, seed + 1, length)], half_width=WANTED, n=N)
+        planned = plan([task(*LADDER_PILOT, seed + 1, length)], half_width=WANTED, filter=f"best@{N}")
         judged = task(prompts, 128, seed, length)
         trials = {}
         rng = np.random.default_rng(seed)
-        uniforms = [None, *rng.random((RESAMPLES, prompts))]
+        drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), RESAMPLES).astype(float)
+        weights = np.vstack([np.ones(prompts), drawn])
         reference: list[tuple[float, float]] = []
         for name, design in ladder(planned.best.design):
             size = design.responses
-            trials.setdefault(size, Trial(judged, N, M, size, M))
-            costs = [trials[size].cost(design.savings, uniform) for uniform in uniforms]
+            trials.setdefault(size, Trial(judged, BestOf(N), M, size, M))
+            costs = [Cost(*one) for one in trials[size].costs(design.savings, weights).T.tolist()]
             if not reference:
                 reference = [
                     (cost.variance / REFERENCE_PROMPTS, cost.tokens * REFERENCE_PROMPTS) for cost in costs
@@ -214,7 +217,7 @@ def end_to_end(seeds: int, seed: int) -> list[dict[str, object]]:
     for one in range(seed, seed + seeds):
         with tempfile.TemporaryDirectory() as folder:
             pilot, pilot_tokens = simulated(Path(folder) / "pilot", PILOT[0], Design(PILOT[1], M, SKIP), one)
-            best = plan(read_pilot(pilot), half_width=WANTED, n=N).best
+            best = plan(read_pilot(pilot), half_width=WANTED, filter=f"best@{N}").best
             done = [("plan", *simulated(Path(folder) / "plan", best.prompts, best.design, one))]
             done += [("reference", *simulated(Path(folder) / "reference", REFERENCE_PROMPTS, REFERENCE, one))]
             grown = grow(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
@@ -32,6 +33,7 @@ from gapbench.estimate.contrast import (
     detectable,
     independent,
     judged,
+    p_equivalence,
     p_value,
     paired,
     point,
@@ -67,6 +69,7 @@ def compare(
     verdicts: int | None = None,
     against: str | None = None,
     adjust: str = "holm",
+    equivalence: float | None = None,
 ) -> Contrasts:
     """Compare a quantity between runs, verifiers, filters or domains.
 
@@ -90,6 +93,8 @@ def compare(
         `zero`, or the name of the one that all others are held against; None for all pairs.
     adjust
         `holm` for a few planned comparisons, `bh` for an exploratory grid.
+    equivalence
+        Margin below which a difference does not matter: verdict `equivalent` where it is shown to be smaller.
 
     Raises
     ------
@@ -99,6 +104,8 @@ def compare(
     axis = _one_of("by", by or ("run" if len(runs) > 1 else "verifier"), AXES)
     method = _one_of("adjust", adjust, ADJUSTMENTS)
     _check(runs, axis, quantity, against)
+    if equivalence is not None and not 0 < equivalence < math.inf:
+        raise UserError(f"--equivalence {equivalence:g}: give a margin above 0, in units of {quantity}")
     panels = {label: run.panels() for label, run in zip(_labels(runs), runs, strict=True)}
     notes: list[str] = []
     flags: tuple[str, ...] = ()
@@ -125,7 +132,7 @@ def compare(
     if axis == "domain":
         axes["domain"] = axes["domain"][:-1]
     axes["verifier"] = usable(axes, axis, asked, n, notes)
-    contrasts = list(_contrasts(axes, axis, asked, n, against))
+    contrasts = [_held_to(row, equivalence) for row in _contrasts(axes, axis, asked, n, against)]
     if not contrasts:
         raise UserError(f"there is only one {axis} to compare; {_INSTEAD[axis]}, or hold it --against zero")
     for broad in (False, True):
@@ -229,7 +236,10 @@ def _take(panel: Panel, rows: list[int]) -> Panel:
 
 
 def _common_n(panels: Sequence[Panel], filters: Sequence[str]) -> int:
-    """The n of best@n that is asked for, or the largest power of two that is at most half of every task's responses."""
+    """The n of best@n that is asked for, or the largest power of two that every run can tell of.
+
+    That is at most half of every task's responses, and at most the right and the wrong responses that were verified.
+    """
     least = min(pool_size(panel) for panel in panels)
     parsed = [parse_filter(label) for label in filters]
     for one in parsed:
@@ -239,7 +249,8 @@ def _common_n(panels: Sequence[Panel], filters: Sequence[str]) -> int:
                 f"filter '{one.label}' needs {n} responses a prompt and there are {least}: ask for n of at most {least}"
             )
     best = [one.n for one in parsed if isinstance(one, BestOf)]
-    return max(best, default=powers_of_two(max(least // 2, 1))[-1])
+    few = [one.most for panel in panels for one in panel.verified.values() if one.most is not None]
+    return max(best, default=powers_of_two(max(min([least // 2, *few]), 1))[-1])
 
 
 def _contrasts(
@@ -261,6 +272,14 @@ def _contrasts(
             pairs = [(a, b) for b in cells if b.label(by) == against for a in cells if a is not b]
         for a, b in pairs:
             yield _contrast(a, b, by, asked, n)
+
+
+def _held_to(row: Contrast, margin: float | None) -> Contrast:
+    """The comparison with its margin; no claim is made where there is no p-value."""
+    if margin is None or math.isnan(row.p):
+        return replace(row, margin=margin)
+    p = p_equivalence(row.difference, row.low, row.high, row.df, margin)
+    return replace(row, margin=margin, p_equivalence=p)
 
 
 def _contrast(a: Cell, b: Cell | None, by: Axis, asked: Asked, n: int) -> Contrast:

@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""What is told to the user in one line."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message alone and exits with code 2; no traceback is shown.
     """
+
+
+class UnfinishedWarning(UserWarning):
+    """Numbers are given for what is there of a run that was interrupted."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import pyarrow as pa
 
@@ -134,14 +134,28 @@ class Prompt(Row):
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
-        """The inverse of `to_record`."""
+        """The inverse of `to_record`.
+
+        Raises
+        ------
+        ValueError
+            If the messages or the metadata are not such as `to_record` gives.
+        """
+        metadata = json.loads(record["metadata"] or "{}")
+        if not isinstance(metadata, dict):
+            raise ValueError("its metadata is not a JSON object")
+        if not record["messages"]:
+            raise ValueError("it has no messages")
+        for message in record["messages"]:
+            if message is None or message["role"] not in get_args(Role) or message["content"] is None:
+                raise ValueError("a message of it has no content, or an unknown role")
         return cls(
             task=record["task"],
             prompt_id=record["prompt_id"],
             domain=record["domain"],
             messages=tuple(Message(m["role"], m["content"]) for m in record["messages"]),
             reference=tuple(record["reference"]),
-            metadata=json.loads(record["metadata"] or "{}"),
+            metadata=metadata,
             cluster=record["cluster"],
         )
 
@@ -322,5 +336,13 @@ class Comparison(Row):
     judge: str
     seed: int | None
 
+
+INDEX_COLUMNS = frozenset({"response", "response_a", "response_b", "replicate"})
+"""Columns that count from 0."""
+
+NEVER_NULL = INDEX_COLUMNS | {
+    "task", "prompt_id", "domain", "messages", "reference", "metadata", "text", "finish_reason", "verifier", "status",
+}  # fmt: skip
+"""Columns that have a value in every row of their tables."""
 
 ROWS: dict[str, type[Row]] = {row.table: row for row in (Prompt, Response, Grade, Verdict, Comparison)}

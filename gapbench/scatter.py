@@ -17,13 +17,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gapbench.errors import UserError
+from gapbench.integrity import check_recorded, tell_unfinished
 from gapbench.keys import NONE, Cells, Int, PromptNumbers, Words, indices
-from gapbench.store import RunStore
+from gapbench.records import is_error
+from gapbench.store import RunStore, refuse_twice
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 KEY = ["task", "prompt_id", "response"]
+# An index far beyond the number of rows is damage, and would ask for more memory than there is.
+EMPTY_CELLS, FREE_CELLS = 100, 10_000_000
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,42 @@ def read_pool(store: RunStore, numbers: PromptNumbers, sizes: Sequence[int]) -> 
     Raises
     ------
     UserError
-        If a key stands in a table twice, or a shard is torn.
+        If a key stands in a table twice, a row belongs to nothing, or a shard is lost or damaged.
     """
+    folders = {table: store.path / table for table in ("responses", "grades")}
+    if not store.is_mending:
+        check_recorded(store)
     clusters = Words()
+    # Grades first: a run that is being written to may get a response and its grade between the two readings.
+    values = {"utility": _numbers, "cluster": clusters.of, "status": _is_failed}
+    graded = _columns(store, "grades", numbers, values)
     drawn = _columns(store, "responses", numbers, {"finish_reason": _is_cut})
-    graded = _columns(store, "grades", numbers, {"utility": _numbers, "cluster": clusters.of})
-    width = np.zeros(len(numbers), dtype=np.int32)
-    np.maximum.at(width, graded["prompt"], graded["response"] + np.int32(1))
-    widest = [width[first:last].max() for first, last in pairwise(np.cumsum([0, *sizes]))]
-    cells = Cells(np.repeat(np.array(widest, dtype=np.int64), np.array(sizes, dtype=np.int64)))
+    _check_utilities(folders["grades"], graded, numbers)
+    width = np.zeros(len(numbers), dtype=np.int64)
+    np.maximum.at(width, graded["prompt"], graded["response"] + np.int64(1))
+    widest = [width[first:last].max(initial=0) for first, last in pairwise(np.cumsum([0, *sizes]))]
+    sizes_of = np.repeat(np.array(widest, dtype=np.int64), np.array(sizes, dtype=np.int64))
+    if int(sizes_of.sum()) > EMPTY_CELLS * len(graded["prompt"]) + FREE_CELLS:
+        raise UserError(
+            f"{folders['grades']}: a response has the number {max(widest) - 1:,}, and there are {len(graded['prompt']):,} "
+            "rows; restore the folder"
+        )
+    cells = Cells(sizes_of)
 
     at, graded_at = (cells.at(rows["prompt"], rows["response"]) for rows in (drawn, graded))
     within = at >= 0  # the others wait for their grades
     at, cut_at = at[within], at[within & drawn["finish_reason"].astype(bool)]
-    counted = _once(at, numbers, cells, store.path / "responses")
-    counted &= _once(graded_at, numbers, cells, store.path / "grades")
+    counted = _once(at, numbers, cells, folders["responses"])
+    known = _once(graded_at, numbers, cells, folders["grades"])
+    if (known & ~counted).any():
+        orphans = np.flatnonzero(known & ~counted)
+        key = _key(numbers, cells, int(orphans[0]))
+        raise UserError(
+            f"{folders['responses']}: lacks {len(orphans):,} responses that are graded, such as {key}; restore the folder, "
+            "or delete the folders grades, verdicts and comparisons, then resume the run to draw and judge again"
+        )
+    counted &= known
+    tell_unfinished(store, prompts=len(numbers), drawn=len(drawn["prompt"]), graded=len(graded["prompt"]))
     utility = np.full(cells.total, np.nan)
     utility[graded_at] = graded["utility"]
     utility[~counted] = np.nan
@@ -134,10 +159,15 @@ def read_verdicts(
         If a key stands there twice, or a shard is torn.
     """
     judged = {name: Judged.empty(cells.total) for name in names}
+    most = EMPTY_CELLS * store.count("verdicts") + FREE_CELLS
     for batch in store.batches("verdicts", [*KEY, "verifier", "replicate", "score"]):
-        prompt, response = _keys(batch, numbers)
-        cell = cells.at(prompt, response)
+        cell = cells.at(*_keys(store, "verdicts", batch, numbers))
         replicate, score = batch.column("replicate").to_numpy(), _numbers(batch.column("score"))
+        if len(replicate) and (int(replicate.max()) + 1) * cells.total > most:
+            raise UserError(
+                f"{store.path / 'verdicts'}: a verdict has the replicate {replicate.max():,}, and there are far fewer rows; "
+                "restore the folder"
+            )
         by = indices(batch.column("verifier"))
         for code, name in enumerate(batch.column("verifier").dictionary.to_pylist()):
             own = (by == code) & (cell >= 0)  # a verdict on what is not graded yet waits for its grade
@@ -150,12 +180,23 @@ def read_verdicts(
     return judged
 
 
-def _keys(batch: pa.RecordBatch, numbers: PromptNumbers) -> tuple[Int, Int]:
-    """Prompt and response of each row."""
-    return (
-        numbers.of(batch.column("task"), batch.column("prompt_id")),
-        batch.column("response").to_numpy().astype(np.int64),
-    )
+def _keys(store: RunStore, table: str, batch: pa.RecordBatch, numbers: PromptNumbers) -> tuple[Int, Int]:
+    """Prompt and response of each row.
+
+    Raises
+    ------
+    UserError
+        If a row is of a prompt that the run does not have.
+    """
+    prompt = numbers.of(batch.column("task"), batch.column("prompt_id"))
+    if (prompt == NONE).any():
+        at = int((prompt == NONE).argmax())
+        key = tuple(batch.column(name)[at].as_py() for name in KEY[:2])
+        raise UserError(
+            f"{store.path / 'prompts'}: lacks the prompt {key}, of which there are {table}; restore the folder, or resume "
+            "the run (`gapbench run ... --resume`), which writes lost prompts again"
+        )
+    return prompt, batch.column("response").to_numpy().astype(np.int64)
 
 
 def _columns(
@@ -164,17 +205,16 @@ def _columns(
     numbers: PromptNumbers,
     values: Mapping[str, Callable[[pa.Array], NDArray[Any]]],
 ) -> dict[str, NDArray[Any]]:
-    """The rows of the known prompts as arrays: `prompt`, `response` and what `values` makes of other columns."""
+    """The rows as arrays: `prompt`, `response` and what `values` makes of other columns."""
     parts: dict[str, list[NDArray[Any]]] = {
         name: [np.empty(0, np.int32)] for name in ("prompt", "response", *values)
     }
     for batch in store.batches(table, [*KEY, *values]):
-        prompt, response = _keys(batch, numbers)
-        known = prompt >= 0
+        prompt, response = _keys(store, table, batch, numbers)
         found = {name: convert(batch.column(name)) for name, convert in values.items()}
         found |= {"prompt": prompt.astype(np.int32), "response": response.astype(np.int32)}
         for name, column in found.items():
-            parts[name].append(column if known.all() else column[known])
+            parts[name].append(column)
     return {name: np.concatenate(columns) for name, columns in parts.items()}
 
 
@@ -187,12 +227,26 @@ def _is_cut(finish_reason: pa.DictionaryArray) -> Bool:
     return np.array([*cut, False])[indices(finish_reason)]
 
 
+def _is_failed(status: pa.DictionaryArray) -> Bool:
+    failed = [is_error(word) for word in status.dictionary.to_pylist()]
+    return np.array([*failed, False])[indices(status)]
+
+
+def _check_utilities(folder: Path, graded: Mapping[str, NDArray[Any]], numbers: PromptNumbers) -> None:
+    """Only a grade that is an error has no utility: any other one would leave N unseen."""
+    bad = np.isnan(graded["utility"]) & ~graded["status"].astype(bool)
+    if bad.any():
+        at = int(bad.argmax())
+        key = (*numbers.keys[graded["prompt"][at]], int(graded["response"][at]))
+        raise UserError(f"{folder}: the grade {key} is no error and has no utility; restore the folder")
+
+
 def _once(at: Int, numbers: PromptNumbers, cells: Cells, table: Path) -> Bool:
     """Where there is a row [cell]."""
     seen = np.zeros(cells.total, dtype=bool)
     seen[at] = True
     if np.count_nonzero(seen) != len(at):
-        _refuse(table, numbers, cells, _twice(at))
+        refuse_twice(table, _key(numbers, cells, _twice(at)))
     return seen
 
 
@@ -200,12 +254,12 @@ def _refuse_twice(store: RunStore, numbers: PromptNumbers, cells: Cells, verifie
     """Find a verdict that stands there twice, in a second reading."""
     places = []
     for batch in store.batches("verdicts", [*KEY, "verifier", "replicate"]):
-        cell = cells.at(*_keys(batch, numbers))
+        cell = cells.at(*_keys(store, "verdicts", batch, numbers))
         is_own = np.array([name == verifier for name in batch.column("verifier").dictionary.to_pylist()])
         own = is_own[indices(batch.column("verifier"))] & (cell >= 0)
         places.append(batch.column("replicate").to_numpy()[own] * np.int64(cells.total) + cell[own])
     replicate, at = divmod(_twice(np.concatenate(places)), cells.total)
-    _refuse(store.path / "verdicts", numbers, cells, at, verifier, replicate)
+    refuse_twice(store.path / "verdicts", (*_key(numbers, cells, at), verifier, replicate))
 
 
 def _twice(places: Int) -> int:
@@ -214,7 +268,7 @@ def _twice(places: Int) -> int:
     return int(places[:-1][places[1:] == places[:-1]][0])
 
 
-def _refuse(table: Path, numbers: PromptNumbers, cells: Cells, cell: int, *rest: object) -> NoReturn:
+def _key(numbers: PromptNumbers, cells: Cells, cell: int) -> tuple[Any, ...]:
+    """Key of the response that has a cell."""
     prompt = int(np.searchsorted(cells.start, cell, side="right")) - 1
-    key = (*numbers.keys[prompt], cell - int(cells.start[prompt]), *rest)
-    raise UserError(f"{table}: the key {key} stands there twice; restore the run, or start a new one")
+    return (*numbers.keys[prompt], cell - int(cells.start[prompt]))

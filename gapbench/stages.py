@@ -301,7 +301,7 @@ class Judging:
                 prompt.style,
                 tuple(keys),
                 seeds,
-                verifier.sampling,
+                verifier.sampling_for(prompt),
                 verifier.labels_for(prompt),
                 verifier.verdicts,
             )

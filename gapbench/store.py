@@ -1,138 +1,45 @@
-"""The run directory: append-only shards, a manifest and a lock.
+"""The run directory: append-only shards, a list of them, a manifest and a lock.
 
-While a run is written, each table grows as an Arrow IPC stream (`responses/000003.arrows`). Rows reach the disk within
-half a second of finishing, and a stream cut anywhere by a kill still yields every batch before the cut. When the
-writer closes, the stream is sealed as Parquet of the same number; a crash between the two leaves both, and the sealed
-one counts. Rows are never rewritten.
+Rows reach the disk within half a second of finishing, those of one moment table by table: a grade is never there
+without its response. `gapbench.shards` has the files. When a writer closes, `shards.json` lists what is there with its
+number of rows, so that a shard that is lost or replaced later is missed. Rows are never rewritten.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gapbench.errors import UserError
+from gapbench.jsonfile import read_object, write_atomic
 from gapbench.records import ROWS, Row
+from gapbench.shardlist import ShardList
+from gapbench.shards import (
+    JUDGED,
+    SEALED,
+    STREAM,
+    Appender,
+    count_rows,
+    mend,
+    read_batches,
+    read_stream,
+    seal,
+)
+
+__all__ = ["RunStore", "Writer", "read_stream", "seal", "write_atomic"]
 
 R = TypeVar("R", bound=Row)
 
 FLUSH_SECONDS = 0.5
-BATCH_ROWS = 1 << 20
-STREAM, SEALED = ".arrows", ".parquet"
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a small file so that a reader sees the old text or the new, never half."""
-    scratch = path.with_name(path.name + ".tmp")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-
-
-def read_stream(path: Path, schema: pa.Schema) -> pa.Table:
-    """Every whole batch of a stream; what a kill cut off behind them was never finished."""
-    batches = []
-    with path.open("rb") as file:
-        try:
-            reader = pa.ipc.open_stream(file)
-            if reader.schema != schema:
-                raise UserError(f"{path}: its columns are not those of this table; take the file away")
-            while True:
-                batches.append(reader.read_next_batch())
-        except StopIteration:
-            pass
-        except (pa.ArrowInvalid, OSError):
-            pass  # the torn tail, or a stream cut before its header
-    return pa.Table.from_batches(batches, schema=schema)
-
-
-def seal(stream: Path, schema: pa.Schema) -> None:
-    """Turn a stream into Parquet; a stream without rows just goes."""
-    rows = read_stream(stream, schema)
-    if rows.num_rows:
-        scratch = stream.with_suffix(".tmp")
-        pq.write_table(rows, scratch, compression="zstd")
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        scratch.replace(stream.with_suffix(SEALED))
-    stream.unlink()
-
-
-class Appender:
-    """Appends rows of one type to a new shard. Threads may share it."""
-
-    def __init__(self, folder: Path, row_type: type[Row]) -> None:
-        self.schema = row_type.schema
-        self._folder = folder
-        self._rows: list[dict[str, Any]] = []
-        self._mutex = threading.Lock()
-        self._file: BinaryIO | None = None
-        self._writer: pa.ipc.RecordBatchStreamWriter | None = None
-        self._path: Path | None = None
-
-    def append(self, row: Row) -> None:
-        """Take a row; it is on disk at the next flush."""
-        record = row.to_record()
-        with self._mutex:
-            self._rows.append(record)
-
-    def flush(self) -> None:
-        """Bring every row taken so far to the disk."""
-        with self._mutex:
-            if not self._rows:
-                return
-            batch = pa.RecordBatch.from_pylist(self._rows, schema=self.schema)
-            if self._writer is None:
-                self._folder.mkdir(exist_ok=True)
-                taken = [int(path.stem) for path in self._folder.iterdir() if path.stem.isdigit()]
-                self._path = self._folder / f"{max(taken, default=0) + 1:06d}{STREAM}"
-                self._file = self._path.open("xb")
-                self._writer = pa.ipc.new_stream(self._file, self.schema)
-            assert self._file is not None
-            self._writer.write_batch(batch)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._rows.clear()
-
-    def close(self) -> None:
-        """Flush and seal the shard."""
-        self.flush()
-        if self._writer is not None and self._file is not None and self._path is not None:
-            self._writer.close()
-            self._file.close()
-            seal(self._path, self.schema)
-            self._writer = None
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what a torn shard raises into a mistake with a remedy."""
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError) as bad:
-        raise UserError(
-            f"{path}: not readable as Parquet ({str(bad).splitlines()[0]}); restore it, or delete it and "
-            "resume the run to draw its rows again"
-        ) from None
-
-
-def _check_columns(path: Path, there: list[str], wanted: list[str]) -> None:
-    missing = [name for name in wanted if name not in there]
-    if missing:
-        raise UserError(f"{path}: column '{missing[0]}' is missing; the file is not one of this run's shards")
 
 
 class RunStore:
@@ -148,6 +55,8 @@ class RunStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.listed = ShardList(self.path)
+        self.is_mending = False  # set by a writer: a table with a lost shard is read as it is
 
     @property
     def exists(self) -> bool:
@@ -203,16 +112,7 @@ class RunStore:
         UserError
             If it is not JSON.
         """
-        path = self.path / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as bad:
-            raise UserError(
-                f"{path}: not valid JSON ({bad}); restore it, or start a new run elsewhere"
-            ) from None
-        if not isinstance(manifest, dict):
-            raise UserError(f"{path}: not a manifest; restore it, or start a new run elsewhere")
-        return manifest
+        return read_object(self.path / "manifest.json", "start a new run elsewhere")
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
@@ -226,20 +126,12 @@ class RunStore:
         Raises
         ------
         UserError
-            If a sealed shard is empty or torn; its stream is gone, so this is damage from outside.
+            If a shard is lost or damaged.
         """
         schema = ROWS[table].schema
-        wanted = pa.schema([schema.field(name) for name in columns or schema.names])
-        parts = []
-        for path in self._shards(table):
-            if path.suffix == STREAM:
-                part = read_stream(path, schema)
-            else:
-                with _readable(path):
-                    part = pq.read_table(path, partitioning=None, columns=columns)
-            _check_columns(path, part.column_names, wanted.names)
-            parts.append(part.select(wanted.names))
-        return pa.concat_tables([part.cast(wanted) for part in parts]) if parts else wanted.empty_table()
+        names = columns or schema.names
+        found = list(self._batches(table, names, as_dictionaries=False))
+        return pa.Table.from_batches(found, schema=pa.schema([schema.field(name) for name in names]))
 
     def batches(self, table: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """The rows of `read` in batches, text as dictionaries: for tables that are larger than memory is.
@@ -249,23 +141,29 @@ class RunStore:
         UserError
             As `read`.
         """
-        schema = ROWS[table].schema
-        text = [name for name in columns if schema.field(name).type == pa.string()]
-        wanted = pa.schema(
-            [
-                (name, pa.dictionary(pa.int32(), pa.string()) if name in text else schema.field(name).type)
-                for name in columns
-            ]
-        )
-        for path in self._shards(table):
-            if path.suffix == STREAM:
-                rows = read_stream(path, schema).select(columns).combine_chunks()
-                yield from rows.cast(wanted).to_batches(BATCH_ROWS)
-                continue
-            with _readable(path), pq.ParquetFile(path, read_dictionary=text) as file:
-                _check_columns(path, file.schema_arrow.names, columns)
-                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                    yield batch.select(columns).cast(wanted)
+        return self._batches(table, columns, as_dictionaries=True)
+
+    def _batches(self, table: str, columns: list[str], *, as_dictionaries: bool) -> Iterator[pa.RecordBatch]:
+        listed = self.listed.of(table)
+        for path in self.shards(table):
+            rows = 0
+            for batch in read_batches(path, ROWS[table].schema, columns, as_dictionaries=as_dictionaries):
+                rows += batch.num_rows
+                yield batch
+            if rows != listed.get(path, rows):
+                raise UserError(
+                    f"{path}: has {rows:,} rows and not the {listed[path]:,} that were written; {mend(path)}"
+                )
+
+    def count(self, table: str) -> int:
+        """Number of rows of a table.
+
+        Raises
+        ------
+        UserError
+            As `read`.
+        """
+        return sum(count_rows(path, ROWS[table].schema) for path in self.shards(table))
 
     def find(
         self, table: str, keys: Collection[tuple[Any, ...]], columns: list[str]
@@ -289,41 +187,107 @@ class RunStore:
                     found[at] = row
         return found
 
-    def _shards(self, table: str) -> list[Path]:
-        """Files of a table in the order they were begun; where a stream was sealed, the sealed one."""
+    def shards(self, table: str) -> list[Path]:
+        """Files of a table in the order they were begun; where a stream was sealed, the sealed one.
+
+        Raises
+        ------
+        UserError
+            If one is lost.
+        """
+        if not self.is_mending:
+            self.refuse_lost(table)
         folder = self.path / table
         shards: dict[str, Path] = {}
         for suffix in (STREAM, SEALED):
             shards |= {path.stem: path for path in sorted(folder.glob(f"*{suffix}"))}
         return [shards[stem] for stem in sorted(shards)]
 
+    def refuse_lost(self, table: str) -> None:
+        """Check that no shard of a table is lost.
+
+        Raises
+        ------
+        UserError
+            If one is.
+        """
+        for path, rows in self.listed.lost(table).items():
+            raise UserError(f"{path}: lost, and {rows:,} rows with it; {mend(path, lost=True)}")
+
     def rows(self, row_type: type[R]) -> list[R]:
-        """All rows of a table as typed rows."""
-        return [row_type.from_record(record) for record in self.read(row_type.table).to_pylist()]
+        """All rows of a table as typed rows.
+
+        Raises
+        ------
+        UserError
+            As `read`, or if a key stands there twice or a row is none of this table.
+        """
+        folder = self.path / row_type.table
+        rows: dict[tuple[Any, ...], R] = {}
+        for record in self.read(row_type.table).to_pylist():
+            try:
+                row = row_type.from_record(record)
+            except (ValueError, TypeError) as bad:
+                key = tuple(record[name] for name in row_type.key_columns)
+                raise UserError(
+                    f"{folder}: the row {key} is none of this table ({bad}); restore it"
+                ) from None
+            if row.key in rows:
+                refuse_twice(folder, row.key)
+            rows[row.key] = row
+        return list(rows.values())
 
     def keys(self, row_type: type[Row]) -> set[tuple[Any, ...]]:
-        """The keys of all finished rows of a table."""
+        """The keys of all finished rows of a table.
+
+        Raises
+        ------
+        UserError
+            As `read`, or if a key stands there twice.
+        """
         columns = list(row_type.key_columns)
         table = self.read(row_type.table, columns)
-        return set(zip(*(table[name].to_pylist() for name in columns), strict=True))
+        keys = set(zip(*(table[name].to_pylist() for name in columns), strict=True))
+        if len(keys) < table.num_rows:
+            again = Counter(zip(*(table[name].to_pylist() for name in columns), strict=True))
+            refuse_twice(self.path / row_type.table, again.most_common(1)[0][0])
+        return keys
 
     def writing(self) -> Writer:
         """A context in which rows can be appended."""
         return Writer(self)
 
 
-class Writer:
-    """Holds the lock of a run and appends rows to it; use as a context manager.
+def refuse_twice(folder: Path, key: tuple[Any, ...]) -> NoReturn:
+    """Tell that a key stands in a table twice.
 
     Raises
     ------
     UserError
-        On entering, if another process is writing to the run.
+        Always.
+    """
+    raise UserError(
+        f"{folder}: the key {key} stands there twice; take away the shard that is a copy of another, or restore the folder"
+    )
+
+
+class Writer:
+    """Holds the lock of a run and appends rows to it; use as a context manager.
+
+    While it is open its store reads a table with a lost shard as it is, for the stages to make the rows again. The loss
+    is told to every other reader until as many rows are there as before.
+
+    Raises
+    ------
+    UserError
+        On entering, if another process is writing to the run, or responses are lost whose grades or verdicts are not:
+        another response could be drawn in the place of one that was judged.
     """
 
     def __init__(self, store: RunStore) -> None:
         self.store = store
         self._appenders = {name: Appender(store.path / name, row) for name, row in ROWS.items()}
+        self._taking, self._writing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._failure: OSError | None = None
         self._flusher = threading.Thread(target=self._flush_regularly, daemon=True)
@@ -337,14 +301,32 @@ class Writer:
             raise UserError(
                 f"{self.store.path}: another process is writing to this run; wait for it to end"
             ) from None
-        for name, row in ROWS.items():  # what a killed writer left behind
+        try:
+            self._seal_leftovers()
+            self.store.is_mending = True
+            if self.store.listed.lost("responses") and any(self.store.count(table) for table in JUDGED):
+                self.store.refuse_lost("responses")
+            for name, appender in self._appenders.items():
+                stems = [path.stem for path in self.store.listed.of(name)]
+                appender.above = max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+        except BaseException:
+            self._leave()
+            raise
+        self._flusher.start()
+        return self
+
+    def _seal_leftovers(self) -> None:
+        """What a killed writer left behind."""
+        for name, row in ROWS.items():
             for stream in sorted((self.store.path / name).glob(f"*{STREAM}")):
                 if stream.with_suffix(SEALED).exists():
                     stream.unlink()
                 else:
                     seal(stream, row.schema)
-        self._flusher.start()
-        return self
+
+    def _leave(self) -> None:
+        self.store.is_mending = False
+        self._lock.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -353,9 +335,11 @@ class Writer:
         self._flusher.join()
         try:
             for appender in self._appenders.values():
+                appender.gather()
                 appender.close()
+            self.store.listed.update(path for name in ROWS for path in self.store.shards(name))
         finally:
-            self._lock.close()
+            self._leave()
 
     def append(self, row: Row) -> None:
         """Take one finished row.
@@ -367,7 +351,8 @@ class Writer:
         """
         if self._failure is not None:
             raise self._failure
-        self._appenders[row.table].append(row)
+        with self._taking:
+            self._appenders[row.table].append(row)
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Take several finished rows."""
@@ -376,8 +361,13 @@ class Writer:
 
     def flush(self) -> None:
         """Bring every row to the disk now."""
-        for appender in self._appenders.values():
-            appender.flush()
+        with self._writing:
+            # One moment for all tables, and responses before what is said of them: a kill in between leaves no orphan.
+            with self._taking:
+                for appender in self._appenders.values():
+                    appender.gather()
+            for appender in self._appenders.values():
+                appender.write()
 
     def _flush_regularly(self) -> None:
         # Rows land in bursts; without a clock of its own the last burst would wait in memory for the next.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gapbench.estimate.contrast import (
     Strata,
     detectable,
     independent,
+    p_equivalence,
     p_value,
     paired,
     point,
@@ -26,11 +28,13 @@ from gapbench.estimate.contrast import (
 )
 from gapbench.estimate.intervals import Interval
 from gapbench.estimate.multiplicity import adjusted, shrunken
+from gapbench.estimate.partial import partly_verified
 from gapbench.estimate.quantity import Quantity, mean, ratio, ratio_less_mean
 from gapbench.estimate.resampling import Resampling
 from gapbench.estimate.selection import BestOf, Order
-from gapbench.panel import Float
+from gapbench.panel import Float, Verified
 from gapbench.run import Run, RunConfig, execute
+from gapbench.savings import Savings
 from gapbench.synthetic import SCENARIOS, Draw, Scenario, draw
 from tests.conftest import Cli, document
 
@@ -181,6 +185,101 @@ def test_shrinkage_brings_estimates_nearer_to_the_truth_on_average() -> None:
     back = shrunken(-seen, error, towards_zero=True)
     assert back == pytest.approx(-shrunken(seen, error, towards_zero=True))
     assert (np.abs(back) < np.abs(seen)).all()
+
+
+def test_a_difference_of_rare_successes_reaches_as_far_as_either_side() -> None:
+    """pass@k where few prompts are ever solved: what neither run has met may be one that only one of them solves."""
+    rng = np.random.default_rng(3)
+    one, other = (replace(mean(np.where(rng.random(200) < 0.02, 0.9, 0.0), 0, 1), reach=1.0) for _ in "ab")
+    found = one.minus(other)
+    assert found.reach == 1.0
+    with_reach = single(alone(found))
+    without = single(alone(replace(found, reach=0.0)))
+    away = 1 - 0.025 ** (1 / 200)
+    assert with_reach.low == pytest.approx(min(without.low, with_reach.value - away))
+    assert with_reach.high == pytest.approx(max(without.high, with_reach.value + away))
+
+
+def test_equivalence_is_the_interval_within_the_margin() -> None:
+    rng = np.random.default_rng(5)
+    both = set()
+    for seed in range(80):
+        column = rng.normal(rng.normal(0, 0.05), 0.3, 50) * rng.choice([0.2, 1.0])
+        found = single(alone(mean(column)))
+        for margin in (0.03, 0.08, 0.15):
+            inside = -margin < found.low and found.high < margin
+            p = p_equivalence(found.value, found.low, found.high, found.df, margin)
+            assert (p <= 0.05) == inside, (seed, margin)
+            by_t = max(stats.ttest_1samp(column - margin, 0, alternative="less").pvalue,
+                       stats.ttest_1samp(column + margin, 0, alternative="greater").pvalue)  # fmt: skip
+            assert p >= min(1.0, 2 * by_t) * (1 - 1e-9) or p > 0.5
+            both.add(inside)
+    assert both == {True, False}
+    assert np.isnan(p_equivalence(0.1, float("nan"), float("nan"), 9.0, 0.1))
+
+
+@pytest.mark.slow
+def test_equivalence_is_seldom_claimed_at_the_margin_and_often_well_within_it() -> None:
+    claimed = {0.0: [], 0.05: []}
+    for seed in range(300):
+        difference = np.subtract(*two_verifiers("null", 200, seed))
+        for shift, found in claimed.items():
+            own = single(alone(mean(difference + shift)))
+            found.append(p_equivalence(own.value, own.low, own.high, own.df, 0.05) <= 0.05)
+    assert rate(claimed[0.05])[0] <= 0.025 + 3 * rate(claimed[0.05])[1]
+    assert rate(claimed[0.0])[0] > 0.5
+
+
+SAVED = [
+    Savings(),
+    Savings(skip_unanimous=True, case_control=4),
+    Savings(skip_unanimous=True, case_control=6, verified_share=0.75),
+    Savings(skip_unanimous=True, verified_share=0.5),
+]
+
+
+def saved_gap(data: Draw, score: Float, savings: Savings, seed: int) -> Quantity:
+    """gap[best@4] where only what `savings` leaves is verified."""
+    ids = [f"{seed}-{i}" for i in range(len(score))]
+    asked = savings.chosen(data.utility, "t", ids)
+    verified = Verified(asked, savings.verified_prompts("t", ids), savings.case_control)
+    found = partly_verified(
+        data.utility, np.where(asked, score, np.nan), verified, [N], headline=N,
+        clusters=np.arange(len(ids)), seed=seed,
+    )  # fmt: skip
+    return found["gap", f"best@{N}", N]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 2), (2, 3), (0, 3)])
+def test_runs_that_save_differently_are_compared_without_bias_and_intervals_cover(
+    one: int, other: int
+) -> None:
+    """300 pairs of runs of 120 prompts; the truth is what full verification of 8,000 prompts finds."""
+    scenario = SCENARIOS["mid"]
+    weak = replace(scenario, d=0.8)
+    values, errors, hits = [], [], []
+
+    def pair(prompts: int, seed: int) -> tuple[Draw, Float, Float]:
+        data = draw(scenario, prompts, 16, seed)
+        return data, data.counts / 8, second_verifier(data, weak, seed)
+
+    data, first, second = pair(8000, 10**6)
+    known = gaps(data, first) - gaps(data, second)
+    for seed in range(300):
+        data, first, second = pair(120, seed)
+        found = paired(
+            *(Strata([saved_gap(data, score, SAVED[k], seed)], [Resampling(np.arange(120), seed=11)], [1.0])
+              for k, score in ((one, first), (other, second)))
+        )  # fmt: skip
+        values.append(found.value)
+        errors.append(found.se)
+        hits.append(found.low <= known.mean() <= found.high)
+    noise = np.hypot(np.std(values) / np.sqrt(300), stats.sem(known))
+    assert abs(np.mean(values) - known.mean()) < 4 * noise
+    assert np.mean(np.square(errors)) == pytest.approx(np.var(values), rel=0.3)
+    share, error = rate(hits)
+    assert share + 3 * error >= 0.93
 
 
 def rate(hits: Sequence[bool]) -> tuple[float, float]:
@@ -359,6 +458,38 @@ def test_multiplicity_is_by_family(runs: dict[str, Run]) -> None:
     assert all(loose.p_adjusted <= strict.p_adjusted for loose, strict in zip(grid, found, strict=True))
 
 
+def test_equivalence_of_runs(runs: dict[str, Run]) -> None:
+    pair = [runs["strong"], runs["weak"]]
+    wide = compare(pair, verifiers=["yesno"], equivalence=0.9)
+    assert {row.verdict for row in wide} == {"equivalent"}
+    assert {row.margin for row in wide} == {0.9}
+    strict = compare(pair, verifiers=["yesno"], equivalence=0.001)
+    plain = compare(pair, verifiers=["yesno"])
+    assert [row.verdict for row in strict] == [row.verdict for row in plain]
+    by_domain = [row for row in wide if row.domain != "all"]
+    raw = [p_equivalence(row.difference, row.low, row.high, row.df, 0.9) for row in by_domain]
+    assert [row.p_equivalence for row in by_domain] == pytest.approx(holm(raw))
+    with pytest.raises(UserError, match="margin above 0"):
+        compare(pair, equivalence=0.0)
+
+
+def test_a_run_that_saves_is_compared_with_one_that_does_not(runs: dict[str, Run], tmp_path: Path) -> None:
+    saving = Savings(skip_unanimous=True, case_control=2)
+    strong = {"d": 3.0, "pi0": 0.0}
+    saved = simulated(tmp_path / "saved", engine_options=strong, savings=saving, verifiers=("yesno",))
+    found = compare([runs["strong"], saved], verifiers=["yesno"])
+    assert {row.filter for row in found} == {"best@2"}, "no more than two right and two wrong are verified"
+    overall = found[-1]
+    assert abs(overall.difference) < 4 * overall.se, "the same responses and verdicts, fewer of them"
+    assert overall.value_b == pytest.approx(
+        saved.estimate().where(domain="all", verifier="yesno", quantity="gap", filter="best@2")[0].value
+    )
+    skipped = Savings(skip_unanimous=True)
+    same = simulated(tmp_path / "same", engine_options=strong, savings=skipped, verifiers=("yesno",))
+    found = compare([runs["strong"], same], verifiers=["yesno"])
+    assert {(row.difference, row.verdict) for row in found} == {(0.0, "tied")}
+
+
 def test_the_frame_has_a_row_a_comparison_and_flags(runs: dict[str, Run]) -> None:
     found = compare([runs["strong"], runs["few"]])
     frame = found.to_frame()
@@ -462,7 +593,15 @@ def test_command_line(cli: Cli, runs: dict[str, Run], monkeypatch: pytest.Monkey
     assert "\x1b" not in printed.stdout
     for word in ("higher", "MDE", "Holm", "minimum detectable effect", "shrunken", "best@4, m=1"):
         assert word in printed.stdout
-    for words in (("compare", strong, "nowhere"), ("compare", strong, "--by", "lunch"), ("compare",)):
+    near = cli("compare", strong, weak, "-V", "yesno", "--equivalence", "0.9")
+    assert near.returncode == 0
+    assert "equivalent" in near.stdout
+    for words in (
+        ("compare", strong, weak, "--equivalence", "0"),
+        ("compare", strong, "nowhere"),
+        ("compare", strong, "--by", "lunch"),
+        ("compare",),
+    ):
         refused = cli(*words)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert len(refused.stderr.strip().splitlines()) == 1

@@ -10,17 +10,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gapbench.design import Control, Design, PilotTask, Trial, best_n, plan, prompts_needed, verdict_blocks
+from gapbench.design import (
+    Control,
+    Design,
+    PilotTask,
+    Trial,
+    plan,
+    planned_filter,
+    prompts_needed,
+    verdict_blocks,
+)
 from gapbench.errors import UserError
 from gapbench.estimate.case_control import case_control, case_control_gap
+from gapbench.estimate.coverage import majority_at_n
 from gapbench.estimate.intervals import estimate
 from gapbench.estimate.partial import partly_verified
+from gapbench.estimate.quantity import mean
+from gapbench.estimate.selection import BestOf, Order, TopOf
+from gapbench.forecast import Forecast
 from gapbench.panel import Panel, Scores, VerdictCounts, Verified
 from gapbench.savings import Savings
 from gapbench.synthetic import SCENARIOS, draw
 from tests.conftest import Cli, document
 
 MID = SCENARIOS["mid"]
+BEST = BestOf(4)
 
 
 def pilot(prompts: int, responses: int, seed: int = 0, **changes: Any) -> PilotTask:
@@ -56,10 +70,71 @@ def test_the_plan_comes_true(seed: int) -> None:
     assert found.best.tokens_low < found.best.tokens < found.best.tokens_high
 
 
+@pytest.mark.parametrize(("responses", "r"), [(32, None), (32, 4), (64, None), (64, 6)])
+def test_more_responses_than_the_pilot_has_come_true(responses: int, r: int | None) -> None:
+    """A pilot of 400 x 16 x 8, six times over: the half-width foretold is that of 20,000 prompts to 6 %."""
+    design = Design(responses, 8, Savings(skip_unanimous=True, case_control=r))
+    truth = Forecast(pilot(20_000, 64, 77), BEST, 8).cost(design)
+    told = [Forecast(pilot(400, 16, seed), BEST, 8).cost(design) for seed in range(6)]
+    assert Forecast(pilot(400, 16), BEST, 8).extrapolated(design)
+    assert np.sqrt(np.mean([one.variance for one in told]) / truth.variance) == pytest.approx(1.0, abs=0.06)
+    assert np.mean([one.verdicts for one in told]) == pytest.approx(truth.verdicts, rel=0.08)
+    assert np.mean([one.tokens for one in told]) == pytest.approx(truth.tokens, rel=0.08)
+
+
+def test_more_verdicts_than_the_pilot_has_come_true() -> None:
+    """gap[best@4, m=2] from 8 verdicts, foretold by pilots with 4."""
+    design = Design(16, 8, Savings(skip_unanimous=True))
+    truth = Forecast(pilot(20_000, 16, 78), BEST, 2).cost(design).variance
+    found = []
+    for seed in range(6):
+        whole = pilot(400, 16, seed)
+        assert isinstance(whole.scores, VerdictCounts)
+        half = np.rint(verdict_blocks(whole.scores, 4, 1, seed)[0] * 4).astype(int)
+        task = replace(whole, scores=VerdictCounts(half, np.full_like(half, 4), 4))
+        found.append(Forecast(task, BEST, 2).cost(design).variance)
+    assert np.sqrt(np.mean(found) / truth) == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_extrapolated_plan_comes_true_and_says_so(seed: int) -> None:
+    """Too few prompts for the pilot's own sizes: the half-width is reached with more responses, to 15 %."""
+    task = pilot(400, 16, seed)
+    few = plan([task], half_width=0.03).plain.prompts * 3 // 4
+    found = plan([task], half_width=0.03, most_prompts=few)
+    assert found.best.design.responses > 16
+    assert found.best.flags == ("extrapolated",)
+    assert any("extrapolated" in warning for warning in found.warnings)
+    widths = [realised(found.best.design, found.best.prompts, 300 + k)[0] for k in range(8)]
+    assert np.mean(widths) == pytest.approx(0.03, rel=0.15)
+
+
+def test_filters_that_share_the_estimator() -> None:
+    whole = pilot(400, 16)
+    answers = np.where(whole.utility == 1, 0, 1 + np.arange(16) % 5)
+    top = plan([whole], half_width=0.03, filter="top 2 of 4")
+    assert top.filter == "top 2 of 4"
+    assert {one.design.savings for one in top.options} == {Savings(skip_unanimous=True)}
+    vote = plan([replace(whole, scores=None, answers=answers)], half_width=0.03, filter="majority@4")
+    assert (vote.m, vote.best.design.verdicts, vote.best.verdicts_per_prompt) == (None, 0, 0.0)
+    assert vote.best.tokens == vote.best.prompts * vote.best.design.responses * 50.0
+    data = draw(MID, vote.best.prompts, vote.best.design.responses, 5)
+    codes = np.where(data.utility == 1, 0, 1 + np.arange(vote.best.design.responses) % 5)
+    own = majority_at_n(data.utility, codes, [4])[:, 0] - data.utility.mean(axis=1)
+    found = estimate(mean(own, -1.0, 1.0), method="t")
+    assert (found.high - found.low) / 2 == pytest.approx(0.03, rel=0.2)
+    data = draw(MID, top.best.prompts, top.best.design.responses, 6)
+    order = Order.of(data.counts / 8, np.ones(data.utility.shape, dtype=bool))
+    found = estimate(mean(order.rank(data.utility).gap([TopOf(2, 4)])[:, 0], -1.0, 1.0), method="t")
+    assert (found.high - found.low) / 2 == pytest.approx(0.03, rel=0.2)
+    with pytest.raises(UserError, match="asks for no verdict"):
+        plan([whole], half_width=0.03, filter="majority@4", m=2)
+
+
 @pytest.mark.slow
 def test_the_range_of_a_plan_holds_what_the_population_needs() -> None:
     """The 95 % range of the prompts that a pilot's own design needs, over 60 pilots."""
-    truth = Trial(pilot(20_000, 16, 99), 4, 8, 16, 8).cost(Savings()).variance
+    truth = Trial(pilot(20_000, 16, 99), BEST, 8, 16, 8).cost(Savings()).variance
     needed = prompts_needed(truth, 0.02)
     hits = []
     for seed in range(60):
@@ -71,9 +146,9 @@ def test_the_range_of_a_plan_holds_what_the_population_needs() -> None:
 def test_needs_a_fifth_of_the_tokens_at_equal_lengths() -> None:
     """The line to hold: at the half-width of 200 prompts x 128 responses x 8 verdicts, all verified."""
     judged = pilot(4000, 128, 5)
-    reference = Trial(judged, 4, 8, 128, 8).cost(Savings())
+    reference = Trial(judged, BEST, 8, 128, 8).cost(Savings())
     best = plan([pilot(60, 16, 6)], half_width=0.0166).best.design
-    cost = Trial(judged, 4, 8, best.responses, best.verdicts).cost(best.savings)
+    cost = Trial(judged, BEST, 8, best.responses, best.verdicts).cost(best.savings)
     saving = reference.tokens * reference.variance / (cost.tokens * cost.variance)
     assert saving > 8, "about 10 is what it takes"
 
@@ -84,7 +159,7 @@ def test_noise_adds_up_and_is_where_it_was_put() -> None:
     utility = (rng.random((3000, 16)) < 0.5).astype(float)
     yes = rng.binomial(8, np.where(utility == 1, 0.7, 0.4))
     task = PilotTask("same", utility, VerdictCounts(yes, np.full_like(yes, 8), 8), 1.0, 1.0)
-    noise = plan([task], half_width=0.01, n=2).noise
+    noise = plan([task], half_width=0.01, filter="best@2").noise
     assert noise.verdicts is not None
     # A covariance of independent gaps from halves of the responses, each with twice the noise of all.
     assert abs(noise.between) < 4 * 2 * (noise.responses + noise.verdicts) / np.sqrt(len(utility))
@@ -96,7 +171,7 @@ def test_noise_adds_up_and_is_where_it_was_put() -> None:
     exact = one.var(ddof=1) - np.cov(one, other)[0, 1]
     assert noise.verdicts == pytest.approx(exact, rel=0.35), "taken from 4 verdicts and halved"
     sure = replace(task, scores=Scores(utility[:, :, None].repeat(2, axis=2)))
-    assert plan([sure], half_width=0.01, n=2).noise.verdicts == pytest.approx(0.0, abs=1e-12)
+    assert plan([sure], half_width=0.01, filter="best@2").noise.verdicts == pytest.approx(0.0, abs=1e-12)
 
 
 def test_verdict_blocks_share_no_verdict() -> None:
@@ -151,7 +226,7 @@ def test_tasks_weigh_as_in_the_mean_over_domains() -> None:
     ("changes", "told"),
     [
         ({"half_width": 0.0}, "between 0 and 1"),
-        ({"half_width": 0.02, "n": 32}, "16 responses x 8 verdicts"),
+        ({"half_width": 0.02, "filter": "best@32"}, "16 responses x 8 verdicts"),
         ({"half_width": 0.02, "m": 9}, "16 responses x 8 verdicts"),
         ({"half_width": 0.001, "most_prompts": 500}, "and there are 500"),
     ],
@@ -164,9 +239,10 @@ def test_what_cannot_be_planned(changes: dict[str, Any], told: str) -> None:
 def test_tiny_pilots_are_warned_about() -> None:
     assert any("15 prompts" in warning for warning in plan([pilot(15, 8)], half_width=0.02).warnings)
     assert plan([pilot(400, 64)], half_width=0.0166).warnings == ()
-    assert best_n("best@8") == 8
-    with pytest.raises(UserError, match="best@4"):
-        best_n("majority@8")
+    assert planned_filter("best@8") == BestOf(8)
+    for label in ("soft", "threshold@4", "best@1"):
+        with pytest.raises(UserError, match="best@"):
+            planned_filter(label)
 
 
 def test_as_many_prompts_as_there_are() -> None:
@@ -199,6 +275,8 @@ def test_plan_of_a_run(cli: Cli, tmp_path: Path) -> None:
     shown = cli("plan", "pilot", "--half-width", "0.03")
     assert shown.returncode == 0
     assert f"--limit {found['best']['prompts_per_task']} -n {found['best']['responses']}" in shown.stdout
+    voted = document(cli("plan", "pilot", "--half-width", "0.05", "--filter", "majority@4", "--json"))
+    assert (voted["m"], voted["best"]["verdicts"]) == (None, 0)
     for mistake, told in [
         (("--half-width", "2"), "between 0 and 1"),
         (("--half-width", "0.03", "-V", "majority"), "majority"),
@@ -218,7 +296,7 @@ def test_plan_of_a_run(cli: Cli, tmp_path: Path) -> None:
 def test_document_is_json_and_panels_keep_what_they_were_asked(tmp_path: Path) -> None:
     from gapbench.pilot import plan_document
 
-    text = json.dumps(plan_document(plan([pilot(60, 8)], half_width=0.03, n=8)), allow_nan=False)
+    text = json.dumps(plan_document(plan([pilot(60, 8)], half_width=0.03, filter="best@8")), allow_nan=False)
     assert json.loads(text)["noise"]["between"] is None, "8 responses cannot be halved for best@8"
     data = draw(MID, 30, 8, 0)
     panel = data.panel()

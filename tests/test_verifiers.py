@@ -658,3 +658,11 @@ def test_what_asks_a_model_says_how_it_replies():
             verifier = kind()
             assert bool(verifier.labels) != bool(verifier.verdicts)
             assert verifier.labels_for(capitals([])) in (verifier.labels, verifier.labels[::-1])
+
+
+def test_a_blank_line_ends_a_plain_reply_where_examples_end_so() -> None:
+    verifier = CotBinary()
+    assert verifier.sampling_for(capitals(SHOTS)).stop == ("\nQ:", "\n\n")
+    assert verifier.sampling_for(capitals([])).stop == ("\nQ:",), "without examples nothing says so"
+    chat = replace(capitals(SHOTS), metadata={"style": "chat"})
+    assert verifier.sampling_for(chat).stop == ("\nQ:",), "a chat model reasons in paragraphs"

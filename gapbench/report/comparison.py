@@ -20,7 +20,12 @@ from gapbench.report.tables import NOTES
 from gapbench.report.text import interval, number, one_line
 from gapbench.report.view import OVERALL
 
-STYLES: dict[Outcome, str] = {"higher": "bold green", "lower": "bold red", "not_estimable": "yellow"}
+STYLES: dict[Outcome, str] = {
+    "higher": "bold green",
+    "lower": "bold red",
+    "equivalent": "bold",
+    "not_estimable": "yellow",
+}
 ADJUSTMENTS: dict[Adjust, str] = {
     "holm": "Holm: where nothing differs, at most 1 table in 20 says that anything does",
     "bh": "Benjamini-Hochberg: about 1 in 20 of what reads higher or lower is false",
@@ -131,6 +136,12 @@ def _notes(contrasts: Contrasts) -> list[str]:
         "MDE: minimum detectable effect, (t_.975 + t_.80) se: a true difference of this size would be found 8 times in "
         "10, looked for alone.",
     ]
+    margin = contrasts[0].margin
+    if margin is not None:
+        lines.append(
+            f"equivalent: shown to differ by less than {number(margin)}, whether or not it differs from 0: two one-sided tests, "
+            "adjusted p <= .05, for one comparison alone just where the 95 % interval lies within the margin."
+        )
     if any(math.isfinite(row.shrunken) for row in contrasts):
         lines.append(
             "shrunken: for display only, the empirical-Bayes estimate, pulled towards "

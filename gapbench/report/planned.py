@@ -17,7 +17,7 @@ from gapbench.savings import Savings
 def print_plan(plan: Plan, console: Console) -> None:
     """Print the options, cheapest first, how to run the best, and where the noise comes from."""
     table = Table(
-        title=Text(f"gap[{plan.filter}, m={plan.m}] to within ±{plan.half_width:g}: what it takes"),
+        title=Text(f"{_quantity(plan)} to within ±{plan.half_width:g}: what it takes"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -34,10 +34,15 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(Text(line))
 
 
+def _quantity(plan: Plan) -> str:
+    return f"gap[{plan.filter}]" if plan.m is None else f"gap[{plan.filter}, m={plan.m}]"
+
+
 def options_of(one: Option) -> str:
     """The options of `gapbench run` for a design."""
     savings = one.design.savings
-    words = [f"--limit {one.prompts} -n {one.design.responses} --verdicts {one.design.verdicts}"]
+    words = [f"--limit {one.prompts} -n {one.design.responses}"]
+    words += [f"--verdicts {one.design.verdicts}" if one.design.verdicts else "-V majority"]
     words += ["--skip-unanimous"] * savings.skip_unanimous
     words += [f"--case-control {savings.case_control}"] * (savings.case_control is not None)
     words += [f"--verified-share {savings.verified_share:g}"] * (savings.verified_share < 1)
@@ -48,9 +53,9 @@ def options_of(one: Option) -> str:
 def _cells(one: Option) -> list[str]:
     return [
         f"{one.prompts:,}",
-        str(one.design.responses),
+        f"{one.design.responses}{'*' * bool(one.flags)}",
         str(one.design.verdicts),
-        _verified(one.design.savings),
+        _verified(one.design.savings) if one.design.verdicts else "nothing",
         f"{one.tokens:,.0f}",
         f"{one.tokens_low:,.0f} to {one.tokens_high:,.0f}",
     ]
@@ -72,5 +77,7 @@ def _lines(plan: Plan) -> list[str]:
         f"gapbench run SUITE {options_of(plan.best)}",
         f"{plan.plain.tokens / plan.best.tokens:.1f}x fewer generated tokens than the last row, the pilot's own design.",
         f"Variance of a prompt's gap in the pilot: {shown}; {noise.unanimous:.0%} of prompts unanimous.",
+        *["* extrapolated: the pilot has fewer responses or verdicts."]
+        * any(one.flags for one in plan.options),
         *(f"Note: {warning}." for warning in plan.warnings),
     ]

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from rich import box
 from rich.console import Console
@@ -18,6 +20,10 @@ from gapbench.report.text import interval, number, one_line
 from gapbench.report.view import OVERALL, WORDS, Reading, View, as_estimates, drawable, models_of, read
 
 WIDE = 150  # columns from which every number has its interval beside it
+ROOMY = 80  # columns from which there is room for all numbers
+NUMBER = 9  # columns for a number without its interval
+SECONDARY = ("relative gap", "AUC within", "oracle share")
+LEFT_OUT = f"Relative gap, AUC within and oracle share need a terminal of {ROOMY} columns; --json and the report have them."
 STYLES: dict[Reading, str] = {
     "gap": "bold green",
     "worse": "bold red",
@@ -43,7 +49,8 @@ def print_table(estimates: Estimates | pd.DataFrame, console: Console) -> None:
     """Print a table for each model.
 
     A gap whose interval includes zero reads `no gap shown`, and what cannot be estimated is a word, so that nothing
-    depends on colour. Below `WIDE` columns the secondary numbers lose their intervals.
+    depends on colour. Below `WIDE` columns the secondary numbers lose their intervals, and below `ROOMY` those that do not
+    fit are left out, in words.
 
     Parameters
     ----------
@@ -55,13 +62,14 @@ def print_table(estimates: Estimates | pd.DataFrame, console: Console) -> None:
     estimates = as_estimates(estimates)
     for model in models_of(estimates):
         view = View(estimates.where(model=model))
-        console.print(_table(view, wide=console.width >= WIDE))
-        for line in _notes(view):
+        roomy = console.width >= ROOMY
+        console.print(_table(view, wide=console.width >= WIDE, secondary=roomy))
+        for line in _notes(view) if roomy else [*_notes(view), LEFT_OUT]:
             console.print(Text(line), soft_wrap=False)
         console.print()
 
 
-def _table(view: View, *, wide: bool) -> Table:
+def _table(view: View, *, wide: bool, secondary: bool) -> Table:
     table = Table(
         title=Text(f"{one_line(view.model)}: what choosing among its own answers gains"),
         title_justify="left",
@@ -71,20 +79,22 @@ def _table(view: View, *, wide: bool) -> Table:
         collapse_padding=True,
         title_style="bold",
     )
-    table.add_column("domain / verifier", min_width=15, max_width=24 if wide else 15, no_wrap=True)
-    table.add_column("accuracy", min_width=9, no_wrap=wide)
-    table.add_column("gap [95 %]", min_width=19, no_wrap=True)
+    # Whatever has no room is wrapped, and never cut: a number that lost its end is another number.
+    table.add_column("domain / verifier", overflow="fold")
+    number_column: dict[str, Any] = {"no_wrap": True} if wide else {"width": NUMBER, "overflow": "fold"}
+    table.add_column("accuracy", **number_column)
+    table.add_column("gap [95 %]", no_wrap=True)
     if wide:
-        table.add_column("reads as", min_width=14)
-    table.add_column("relative gap" if wide else "relative", min_width=9, no_wrap=wide)
-    table.add_column("AUC within" if wide else "AUC", min_width=4, no_wrap=wide)
-    table.add_column("oracle share" if wide else "oracle", min_width=9, no_wrap=wide)
+        table.add_column("reads as", no_wrap=True)
+    for heading in SECONDARY if secondary else ():
+        table.add_column(heading, **number_column)
     for domain in [*view.domains, OVERALL]:
         base = view.get(domain, "accuracy", filter="")
         name = "all domains" if domain == OVERALL else one_line(domain, 40)
         table.add_row(Text(name, style="bold"), _cell(base, wide))
         for verifier in view.judging:
-            table.add_row(*_verifier_cells(view, domain, verifier, wide))
+            cells = _verifier_cells(view, domain, verifier, wide)
+            table.add_row(*(cells if secondary else cells[: -len(SECONDARY)]))
         table.add_section()
     for verifier in view.judging:
         control = view.headline(OVERALL, verifier, "gap_permuted")
@@ -138,8 +148,18 @@ def _cell(row: Estimate | None, with_interval: bool, *, signed: bool = False, di
     return Text(text)
 
 
+def _absent(view: View) -> str:
+    """How many responses the numbers lack, in a line; empty where there is none."""
+    rows = [row for domain in view.domains if (row := view.get(domain, "accuracy", filter="")) is not None]
+    wanted = sum(row.n_prompts for row in rows) * view.responses
+    absent = wanted - sum(row.n_responses for row in rows)
+    if absent <= 0:
+        return ""
+    return f"{absent:,} of {wanted:,} responses do not count: lost to errors, or not drawn or graded yet."
+
+
 def _notes(view: View) -> list[str]:
-    lines = [lead(view), counts_note(view), interval_note(view)]
+    lines = [lead(view), counts_note(view), _absent(view), interval_note(view)]
     lines.append(
         "gap = accuracy of the best of n by the verifier's score - accuracy; m = verdicts behind a score; relative gap = "
         "gap/(1 - accuracy); AUC within = how often a right answer outscores a wrong one to the same prompt (.5 is chance); "

@@ -122,6 +122,10 @@ class AskingVerifier(Verifier):
         """The labels as this prompt's requests have them; `Result.label_logprobs` comes in their order."""
         return self.labels
 
+    def sampling_for(self, prompt: Prompt) -> Sampling:
+        """How this prompt's replies are drawn."""
+        return self.sampling
+
     @abstractmethod
     def parse(self, result: Result) -> Judgement:
         """Read the verdict from the judge's reply; an undecided one is `unparsed`, its text kept."""

@@ -13,6 +13,8 @@ Is the proposed answer correct? Reason first, then give your verdict.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gapbench.engines.base import Result, Sampling
 from gapbench.records import Message, Prompt
 from gapbench.verifiers._asking import Example, fill, judging_examples, number, template
@@ -76,6 +78,12 @@ class Reasoning(ModelVerifier):
             turns.append(Message("user", self._ask(example.question, example.answer)))
             turns.append(Message("assistant", self._explain(example)))
         return (*turns, Message("user", self._ask(prompt.question, text)))
+
+    def sampling_for(self, prompt: Prompt) -> Sampling:
+        """Where plain examples show that a blank line ends a reply, one does: a base model knows no other end."""
+        if prompt.style == "plain" and judging_examples(prompt.shots):
+            return replace(self.sampling, stop=(*self.sampling.stop, "\n\n"))
+        return self.sampling
 
     def _ask(self, question: str, answer: str) -> str:
         return fill(self.question, question=question, answer=answer.strip())
