@@ -25,7 +25,7 @@ from rich.table import Table
 
 from gapbench.graders.base import Graded, graders
 from gapbench.records import NO_ANSWER, Message, Prompt
-from gapbench.validate import Rate
+from gapbench.tasks.validate import Rate
 
 REPLIES = Path(__file__).parents[1] / "tests" / "data" / "replies.jsonl"
 

@@ -24,19 +24,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from gapbench.design import Control, Design, PilotTask, Trial, plan
+from gapbench.design.grow import grow
+from gapbench.design.pilot import read_pilot
+from gapbench.design.plan import Control, Design, PilotTask, Trial, plan
+from gapbench.design.trial import Cost
 from gapbench.engines.base import Result, Sampling
 from gapbench.estimate.selection import BestOf
-from gapbench.grow import grow
 from gapbench.panel import VerdictCounts
-from gapbench.pilot import read_pilot
 from gapbench.records import UNPARSED, is_error
 from gapbench.report.plots import save_figure
 from gapbench.report.style import GREY, colour, styled
 from gapbench.run import Run, RunConfig, execute, hardware, libraries, now
 from gapbench.savings import Savings
 from gapbench.synthetic import SCENARIOS, draw
-from gapbench.trial import Cost
 from gapbench.verifiers.base import Judgement, verifiers
 from gapbench.verifiers.yesno import YesNo
 

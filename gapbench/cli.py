@@ -19,11 +19,11 @@ import yaml
 from rich.console import Console
 
 import gapbench
+from gapbench.design.grow import grow, reached
 from gapbench.engines.base import engines
 from gapbench.errors import UnfinishedWarning, UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Target
-from gapbench.grow import grow, reached
 from gapbench.judging import read_spec
 from gapbench.report.text import one_line
 from gapbench.run import DEFAULT_MODEL, DEFAULT_VERIFIERS, STAGES, Run, RunConfig, Stage, execute
@@ -93,7 +93,8 @@ def run(
         typer.Option("-t", "--task", metavar="NAME", help="Only this task of the suite; repeatable."),
     ] = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out tasks whose data cannot be had here, and say so.")
+        bool,
+        typer.Option("--skip-missing", help="Leave out tasks whose data cannot be had here, and say so."),
     ] = False,
     limit: Annotated[int | None, typer.Option("--limit", help="Prompts for each task.")] = None,
     split: Annotated[
@@ -182,7 +183,9 @@ def run(
         done = grow(config, path, half_width=half_width, budget=budget, resume=resume)
         Console(stderr=True, soft_wrap=True).print(reached(done), highlight=False, markup=False)
     for name, reason in done.manifest["suite"].get("skipped", {}).items():
-        Console(stderr=True, soft_wrap=True).print(f"left out  {name}: {reason}", highlight=False, markup=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"left out  {name}: {reason}", highlight=False, markup=False
+        )
     if until is None:
         _finish(done, as_json)
     elif as_json:
@@ -264,7 +267,7 @@ def compare(
 
     Example: gapbench compare runs/small runs/large; gapbench compare runs/small --by domain --against zero
     """
-    import gapbench.compare as comparing
+    import gapbench.comparing.compare as comparing
     from gapbench.report.comparison import print_comparisons
 
     opened = [Run(path) for path in runs]
@@ -310,7 +313,7 @@ def cross(
 
     Example: gapbench cross runs/small runs/large --out heatmap.png
     """
-    import gapbench.cross as crossing
+    import gapbench.comparing.cross as crossing
     from gapbench.report.cross import cross_figure, print_cross
     from gapbench.report.plots import save_figure
 
@@ -351,8 +354,8 @@ def plan(
 
     Example: gapbench plan runs/pilot --half-width 0.02
     """
-    from gapbench.design import plan as find
-    from gapbench.pilot import plan_document, read_pilot
+    from gapbench.design.pilot import plan_document, read_pilot
+    from gapbench.design.plan import plan as find
     from gapbench.report.planned import print_plan
 
     found = find(
@@ -419,8 +422,8 @@ def validate(
     Example: gapbench validate math/gsm8k --data data
     """
     from gapbench.report.validation import print_validations
-    from gapbench.validate import faulty, summary, tasks_named
-    from gapbench.validate import validate as examine
+    from gapbench.tasks.validate import faulty, summary, tasks_named
+    from gapbench.tasks.validate import validate as examine
 
     tasks, skipped = tasks_named(task, data)
     found = [examine(one, limit=limit) for one in tasks]

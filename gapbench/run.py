@@ -31,12 +31,12 @@ from gapbench.flow import Flow
 from gapbench.graders.base import Grader, graders
 from gapbench.judging import VerifierSpec, make_verifier, stored_for
 from gapbench.launch import Engines, EngineSpec
-from gapbench.manifest import check_manifest
 from gapbench.panel import Panel, build_panels
 from gapbench.records import Prompt, Response
 from gapbench.savings import Savings
 from gapbench.stages import Judging, Sampler, check_needs
 from gapbench.store import RunStore, Writer
+from gapbench.store.manifest import check_manifest
 from gapbench.tasks import Split, Suite, load_suite
 from gapbench.verifiers.base import Verifier
 

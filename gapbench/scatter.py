@@ -17,10 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gapbench.errors import UserError
-from gapbench.integrity import check_recorded, tell_unfinished
 from gapbench.keys import NONE, Cells, Int, PromptNumbers, Words, indices
 from gapbench.records import is_error
 from gapbench.store import RunStore, refuse_twice
+from gapbench.store.integrity import check_recorded, tell_unfinished
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]

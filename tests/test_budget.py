@@ -9,21 +9,21 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from gapbench.awaited import awaited_gap, awaited_of
+from gapbench.design.awaited import awaited_gap, awaited_of
+from gapbench.design.forecast import Design, Forecast
+from gapbench.design.grow import grow, reached
+from gapbench.design.trial import PilotTask
 from gapbench.engines.base import Result, Sampling
 from gapbench.errors import UserError
 from gapbench.estimate.case_control import unanimous
 from gapbench.estimate.partial import NOT_VERIFIED, WITHIN_PROMPTS, partly_verified
 from gapbench.estimate.selection import BestOf
 from gapbench.estimate.table import estimate_panels
-from gapbench.forecast import Design, Forecast
-from gapbench.grow import grow, reached
 from gapbench.panel import VerdictCounts, Verified, build_panels
 from gapbench.records import Response, Verdict
 from gapbench.run import Run, RunConfig, execute
 from gapbench.savings import Savings
 from gapbench.synthetic import SCENARIOS, draw, truth
-from gapbench.trial import PilotTask
 from gapbench.verifiers.base import Judgement, verifiers
 from gapbench.verifiers.yesno import YesNo
 from tests.conftest import Cli, document

@@ -12,14 +12,14 @@ import uuid
 
 import pytest
 
-from gapbench import sandbox
 from gapbench.errors import UserError
 from gapbench.graders import NOTHING, graders
 from gapbench.graders._code_child import Opaque, decode, encode
 from gapbench.graders._code_text import extract, normal_form
 from gapbench.graders.code import Code, try_out
+from gapbench.isolation import sandbox
+from gapbench.isolation.sandbox import Limits
 from gapbench.records import Message, Prompt
-from gapbench.sandbox import Limits
 from gapbench.tasks import load_suite, suites_dir
 
 from .test_sandbox import ENDLESS, FORBIDDEN, REFUSED, running

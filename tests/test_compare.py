@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-from gapbench.compare import compare
+from gapbench.comparing.compare import compare
 from gapbench.errors import UserError
 from gapbench.estimate.contrast import (
     Contrasts,

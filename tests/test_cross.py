@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
 
-from gapbench.compare import compare
-from gapbench.cross import Cross, cross
+from gapbench.comparing.compare import compare
+from gapbench.comparing.cross import Cross, cross
+from gapbench.comparing.judged_runs import judges_of
 from gapbench.errors import UserError
 from gapbench.estimate.multiplicity import adjusted
 from gapbench.estimate.selection import BestOf, Order
-from gapbench.judged_runs import judges_of
 from gapbench.judging import VerifierSpec, read_spec
 from gapbench.panel import Float
 from gapbench.report.cross import cross_figure, plot_cross, print_cross

@@ -30,8 +30,8 @@ from gapbench.estimate.results import Estimates
 from gapbench.records import Grade, Response
 from gapbench.report.tables import print_table
 from gapbench.run import Run, RunConfig, execute
-from gapbench.shards import Appender
 from gapbench.store import RunStore
+from gapbench.store.shards import Appender
 from tests.conftest import ROOT
 from tests.test_store import response
 
@@ -258,7 +258,7 @@ def test_a_grade_never_reaches_the_disk_before_its_response(
         write(self)
 
     with store.writing() as writer:
-        monkeypatch.setattr("gapbench.store.FLUSH_SECONDS", 60)
+        monkeypatch.setattr("gapbench.store.run_store.FLUSH_SECONDS", 60)
         writer.extend([response(0), Grade(*response(0).key, None, None, 0.0, "no_answer")])
         monkeypatch.setattr(Appender, "write", watch)
         writer.flush()

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from gapbench.errors import UserError
 from gapbench.graders import NOTHING, graders
 from gapbench.graders.numeric import read_number
-from gapbench.gym import EVALUATES, harmless
+from gapbench.isolation.worker import shared_worker
 from gapbench.records import NO_ANSWER, SCORED, Message, Prompt
-from gapbench.worker import shared_worker
+from gapbench.tasks.gym import EVALUATES, harmless
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CHOICES = ["chair", "apple", "cloud", "new apple"]
@@ -352,7 +352,7 @@ def test_math_500_solutions_pass_and_other_problems_answers_fail():
 
 def entry(name, **config):
     settings_ = {**config, "seed": 3, "size": 100}
-    made = shared_worker().call("gapbench.gym:draw", name, settings_, 0, 1, seconds=30)[0]
+    made = shared_worker().call("gapbench.tasks.gym:draw", name, settings_, 0, 1, seconds=30)[0]
     return made, {"dataset": name, "config": settings_, "entry": made}
 
 

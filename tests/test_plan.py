@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gapbench.design import (
+from gapbench.design.forecast import Forecast
+from gapbench.design.plan import (
     Control,
     Design,
     PilotTask,
@@ -27,7 +28,6 @@ from gapbench.estimate.intervals import estimate
 from gapbench.estimate.partial import partly_verified
 from gapbench.estimate.quantity import mean
 from gapbench.estimate.selection import BestOf, Order, TopOf
-from gapbench.forecast import Forecast
 from gapbench.panel import Panel, Scores, VerdictCounts, Verified
 from gapbench.savings import Savings
 from gapbench.synthetic import SCENARIOS, draw
@@ -294,7 +294,7 @@ def test_plan_of_a_run(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_document_is_json_and_panels_keep_what_they_were_asked(tmp_path: Path) -> None:
-    from gapbench.pilot import plan_document
+    from gapbench.design.pilot import plan_document
 
     text = json.dumps(plan_document(plan([pilot(60, 8)], half_width=0.03, filter="best@8")), allow_nan=False)
     assert json.loads(text)["noise"]["between"] is None, "8 responses cannot be halved for best@8"

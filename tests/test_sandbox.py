@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gapbench import sandbox
 from gapbench.errors import UserError
-from gapbench.sandbox import Limits, run
+from gapbench.isolation import sandbox
+from gapbench.isolation.sandbox import Limits, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
@@ -62,7 +62,7 @@ def test_a_program_computes_and_prints(contained):
 
 
 def test_the_standard_library_of_calculation_is_there(contained):
-    from gapbench._sandbox_child import MODULES
+    from gapbench.isolation._sandbox_child import MODULES
 
     names = sorted(MODULES)
     uses = """
@@ -224,7 +224,7 @@ def test_the_environment_stays_outside(tmp_path):
         "environ = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), 'environ')\n"
         "print([environ[0]] if environ else [])"
     )
-    caller = f"from gapbench.sandbox import run; print(run({hunt!r}))"
+    caller = f"from gapbench.isolation.sandbox import run; print(run({hunt!r}))"
     done = subprocess.run(
         [sys.executable, "-c", caller],
         env={**os.environ, "SECRET": secret},

@@ -13,7 +13,8 @@ import pytest
 
 from gapbench.errors import UserError
 from gapbench.records import Grade, Message, Prompt, Response, Verdict
-from gapbench.store import RunStore, read_stream, seal
+from gapbench.store import RunStore
+from gapbench.store.shards import read_stream, seal
 
 
 def response(i: int, text: str = "x") -> Response:

@@ -9,11 +9,10 @@ from string import ascii_uppercase
 import pytest
 import yaml
 
-from gapbench import sources
 from gapbench.errors import UserError
 from gapbench.records import Prompt
-from gapbench.sources import HubSource, NotAvailable
-from gapbench.tasks import list_suites, list_tasks, load_suite, suites_dir
+from gapbench.tasks import list_suites, list_tasks, load_suite, sources, suites_dir
+from gapbench.tasks.sources import HubSource, NotAvailable
 from gapbench.verifiers.tool import Tool
 from tests.conftest import ROOT
 from tests.test_tasks import SUMS, only, refused, task

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from gapbench import sources, tasks
 from gapbench.engines.base import Sampling, render_plain
 from gapbench.errors import UserError
 from gapbench.records import Prompt
-from gapbench.tasks import list_suites, list_tasks, load_suite, suites_dir
-from gapbench.template import render, values
+from gapbench.tasks import list_suites, list_tasks, load_suite, sources, suites_dir
+from gapbench.tasks import suite as tasks
+from gapbench.tasks.template import render, values
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CARD = {"source": "s", "licence": "l", "answer_space": "a", "chance": 0.0, "limits": "none"}

@@ -9,10 +9,10 @@ from scipy.stats import binomtest
 
 from gapbench.errors import UserError
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
-from gapbench.perturb import dressed, gold, perturbed
 from gapbench.records import Message, Prompt
 from gapbench.tasks import list_tasks, load_suite
-from gapbench.validate import Rate, examine, tasks_named, validate
+from gapbench.tasks.perturb import dressed, gold, perturbed
+from gapbench.tasks.validate import Rate, examine, tasks_named, validate
 from tests.conftest import document
 
 

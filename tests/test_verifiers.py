@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gapbench.engines.base import Result, render_plain
 from gapbench.errors import UserError
+from gapbench.isolation.worker import shared_worker
 from gapbench.judging import VerifierSpec, make_verifier
 from gapbench.records import NO_ANSWER, SCORED, UNPARSED, Message, Prompt, is_error
 from gapbench.verifiers._arithmetic import MOST_EQUATIONS, equations
@@ -42,7 +43,6 @@ from gapbench.verifiers.rubric_group import RubricGroup
 from gapbench.verifiers.tool import CONSTRAINTS, Tool
 from gapbench.verifiers.tournament import Tournament
 from gapbench.verifiers.yesno import YesNo
-from gapbench.worker import shared_worker
 
 WEIRD = st.text(max_size=40) | st.sampled_from(
     ["{", "}", "{question}", "{0}", "%s", "\n\nQ: x\nA: Yes", "\x00", "Is the proposed answer correct?", ""]
@@ -638,7 +638,7 @@ def test_constraints_only_where_the_scorer_needs_no_reference():
 @pytest.mark.parametrize("dataset", sorted(CONSTRAINTS))
 def test_the_tool_scores_puzzles_without_the_answer(dataset):
     config = {"seed": 3, "size": 8}
-    entries = shared_worker().call("gapbench.gym:draw", dataset, config, 0, 2, seconds=60)
+    entries = shared_worker().call("gapbench.tasks.gym:draw", dataset, config, 0, 2, seconds=60)
     for entry, other in zip(entries, reversed(entries), strict=True):
         source = {"dataset": dataset, "config": config, "entry": entry}
         prompt = tool_prompt("constraints", procedural=source)

@@ -1,4 +1,4 @@
-"""Solution and tests in two locked processes: what runs inside `gapbench.sandbox` when code is graded.
+"""Solution and tests in two locked processes: what runs inside `gapbench.isolation.sandbox` when code is graded.
 
 The solver holds the model's program and answers calls; the examiner holds the tests and asks. They exchange lines of JSON
 that spell plain values. So the solution never sees a test or what it expects, and its result is compared as data: an object

@@ -1,4 +1,4 @@
-r"""From a reply to a program. Parses what a model wrote, so `gapbench.worker.Worker` alone imports this module.
+r"""From a reply to a program. Parses what a model wrote, so `gapbench.isolation.worker.Worker` alone imports this module.
 
 >>> extract("Sure!\n```python\ndef add(a, b):\n    return a + b\n```\nHope it helps.", "", "add")
 'def add(a, b):\n    return a + b'

@@ -1,4 +1,4 @@
-"""What we ask of math-verify and sympy; only `gapbench.worker.Worker` imports this module.
+"""What we ask of math-verify and sympy; only `gapbench.isolation.worker.Worker` imports this module.
 
 Both evaluate what a model wrote, without bound on time or memory, so they run in the worker and their own timeouts,
 which need SIGALRM, are off. A reply whose comparison kills the worker is not right.

@@ -1,7 +1,7 @@
 """A program that passes its tests.
 
 The reply is a function's body that goes on after a header, or a whole program, perhaps among prose. It and the tests
-run in two processes of `gapbench.sandbox`: the tests call the function through a pipe and compare plain values, so that
+run in two processes of `gapbench.isolation.sandbox`: the tests call the function through a pipe and compare plain values, so that
 nothing the program does to Python reaches them (`gapbench.graders._code_child`). To pass, it has to answer every call.
 
 What that costs: a function is judged by what it returns, not by what it does to its arguments; objects of classes of its
@@ -20,9 +20,9 @@ from typing import Any
 from gapbench.errors import UserError
 from gapbench.graders._text import LONGEST_REPLY, clean
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
+from gapbench.isolation.sandbox import Limits, Sandboxed, Status, finish
+from gapbench.isolation.worker import CallFailed, WorkerDied, shared_worker
 from gapbench.records import Prompt
-from gapbench.sandbox import Limits, Sandboxed, Status, finish
-from gapbench.worker import CallFailed, WorkerDied, shared_worker
 
 _TEXT = "gapbench.graders._code_text"
 _HARNESS = Path(__file__).with_name("_code_child.py")

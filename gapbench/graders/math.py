@@ -13,8 +13,8 @@ from gapbench.graders._reply import after_correction, box, commitment, unfinishe
 from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, normalise, strip_prefix
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
 from gapbench.graders.numeric import read_number
+from gapbench.isolation.worker import CallFailed, WorkerDied, shared_worker
 from gapbench.records import Prompt
-from gapbench.worker import CallFailed, WorkerDied, shared_worker
 
 _CHILD = "gapbench.graders._math_child"
 _BARE_BOX = re.compile(r"\\boxed\s+(\S+)")

@@ -1,7 +1,7 @@
 """The score that reasoning-gym's own dataset gives a reply, for questions with more than one right answer.
 
-The prompt carries the entry to score in `prompt.metadata["procedural"]`, put there by `gapbench.sources`. Scoring
-happens in a worker process with limits, because some scorers evaluate what they are given (see `gapbench.gym`).
+The prompt carries the entry to score in `prompt.metadata["procedural"]`, put there by `gapbench.tasks.sources`. Scoring
+happens in a worker process with limits, because some scorers evaluate what they are given (see `gapbench.tasks.gym`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 from gapbench.errors import UserError
 from gapbench.graders._text import LONGEST_ANSWER, LONGEST_REPLY, clean, first_line, strip_prefix
 from gapbench.graders.base import NOTHING, Graded, Grader, graders
+from gapbench.isolation.worker import CallFailed, WorkerDied, shared_worker
 from gapbench.records import Prompt
-from gapbench.worker import CallFailed, WorkerDied, shared_worker
 
 
 @graders.register("procedural")
@@ -67,7 +67,7 @@ class Procedural(Grader):
     def _score(self, source: dict[str, Any], answer: str) -> float:
         try:
             score: float = shared_worker().call(
-                "gapbench.gym:score",
+                "gapbench.tasks.gym:score",
                 source["dataset"],
                 source["config"],
                 source["entry"],

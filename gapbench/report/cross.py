@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gapbench.compare import ZERO_WITHOUT_SIGNAL
-from gapbench.cross import MISSING, Cross, CrossCell
+from gapbench.comparing.compare import ZERO_WITHOUT_SIGNAL
+from gapbench.comparing.cross import MISSING, Cross, CrossCell
 from gapbench.estimate.contrast import Contrast
 from gapbench.estimate.table import OVERALL
 from gapbench.report.definitions import DEFINITIONS
@@ -56,7 +56,7 @@ def print_cross(cross: Cross, console: Console) -> None:
     Parameters
     ----------
     cross
-        As `gapbench.cross.cross` gives it.
+        As `gapbench.comparing.cross.cross` gives it.
     console
         Where to print.
     """

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gapbench.design import Option, Plan
+from gapbench.design.plan import Option, Plan
 from gapbench.savings import Savings
 
 

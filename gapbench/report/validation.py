@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gapbench.validate import DRESSED_PROMPTS, MOST_FALSE_ACCEPTS, SHOWN, Rate, Validation
+from gapbench.tasks.validate import DRESSED_PROMPTS, MOST_FALSE_ACCEPTS, SHOWN, Rate, Validation
 
 
 def print_validations(found: Sequence[Validation], console: Console) -> None:

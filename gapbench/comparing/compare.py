@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 
 import numpy as np
 
-from gapbench.cells import (
+from gapbench.comparing.cells import (
     AXES,
     Asked,
     Axis,

@@ -1,6 +1,6 @@
 """Whether a task's grader can be trusted, measured before any model time is spent.
 
-Every reference is graded against itself and must pass; answers near to it (`gapbench.perturb`) must fail; and the reference
+Every reference is graded against itself and must pass; answers near to it (`gapbench.tasks.perturb`) must fail; and the reference
 in the dress that models give an answer must be judged as a person would. What is printed are error rates with Clopper-Pearson
 95 % intervals (Biometrika 26, 1934), and `sound` or `faulty` by the tolerances below.
 
@@ -22,11 +22,11 @@ from scipy.stats import beta
 
 from gapbench.errors import UserError
 from gapbench.graders.base import Grader
-from gapbench.perturb import Variant, dressed, long_reply, perturbed
 from gapbench.records import Prompt
 from gapbench.registry import suggest
-from gapbench.sources import ProceduralSource
-from gapbench.tasks import Split, Task, list_tasks, load_suite, named_suites
+from gapbench.tasks.perturb import Variant, dressed, long_reply, perturbed
+from gapbench.tasks.sources import ProceduralSource
+from gapbench.tasks.suite import Split, Task, list_tasks, load_suite, named_suites
 
 MOST_FAILING_GOLDS = 0.001
 """Public data hold a reference or two that are no answer: 2 of NQ-open's 3,610 are a bracket and a star."""

@@ -21,10 +21,10 @@ from functools import cache
 
 import numpy as np
 
+from gapbench.design.trial import Cost, PilotTask, Planned, Trial, covariance
 from gapbench.estimate.case_control import RIGHT, unanimous
 from gapbench.panel import Float
 from gapbench.savings import Savings
-from gapbench.trial import Cost, PilotTask, Planned, Trial, covariance
 
 FURTHEST = 4  # times the pilot's responses or verdicts, beyond which nothing is extrapolated
 

@@ -22,24 +22,25 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from gapbench.compose import Composer
 from gapbench.engines.base import Sampling, derive_seed
 from gapbench.errors import UserError
 from gapbench.graders.base import Grader, graders
-from gapbench.questions import Item, fresh, make_item, question_key, rank, settled
 from gapbench.records import Message, Prompt
 from gapbench.registry import suggest
-from gapbench.rowfiles import Row
-from gapbench.sources import HubSource, NotAvailable, ProceduralSource
-from gapbench.taskfile import Shot, TaskSpec
+from gapbench.tasks.compose import Composer
+from gapbench.tasks.questions import Item, fresh, make_item, question_key, rank, settled
+from gapbench.tasks.rowfiles import Row
+from gapbench.tasks.sources import HubSource, NotAvailable, ProceduralSource
+from gapbench.tasks.taskfile import Shot, TaskSpec
 
 Split = Literal["measure", "calibrate"]
 
 
 def suites_dir() -> Path:
     """Where the shipped suites are: inside an installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "suites"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "tasks"
+    package = Path(__file__).parents[1]
+    inside = package / "suites"
+    return inside if inside.is_dir() else package.parent / "tasks"
 
 
 class Task:

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gapbench.cells import Asked, Cell, Side, find, measured, measures_of, strata_of
-from gapbench.compare import compare
+from gapbench.comparing.cells import Asked, Cell, Side, find, measured, measures_of, strata_of
+from gapbench.comparing.compare import compare
+from gapbench.comparing.judged_runs import generator_labels, judged_runs
 from gapbench.errors import UserError
 from gapbench.estimate.contrast import Contrast, Contrasts, judged, single
 from gapbench.estimate.filters import parse_filter
 from gapbench.estimate.quantities import pool_size, powers_of_two
 from gapbench.estimate.table import OVERALL
-from gapbench.judged_runs import generator_labels, judged_runs
 from gapbench.registry import suggest
 from gapbench.run import Run
 

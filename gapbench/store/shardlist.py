@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gapbench.errors import UserError
-from gapbench.jsonfile import read_object, write_atomic
 from gapbench.records import ROWS
-from gapbench.shards import count_rows
+from gapbench.store.jsonfile import read_object, write_atomic
+from gapbench.store.shards import count_rows
 
 
 class ShardList:

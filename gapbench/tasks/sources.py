@@ -22,9 +22,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from gapbench.errors import UserError
+from gapbench.isolation.worker import CallFailed, WorkerDied, shared_worker
 from gapbench.registry import suggest
-from gapbench.rowfiles import Row, read_table
-from gapbench.worker import CallFailed, WorkerDied, shared_worker
+from gapbench.tasks.rowfiles import Row, read_table
 
 DRAW_AT_ONCE = 64
 DRAW_SECONDS = 60.0
@@ -249,11 +249,11 @@ class ProceduralSource(SpecModel):
         call = shared_worker().call
         name = self.procedural
         try:
-            known: list[str] = call("gapbench.gym:names", seconds=DRAW_SECONDS)
+            known: list[str] = call("gapbench.tasks.gym:names", seconds=DRAW_SECONDS)
             if name not in known:
                 raise UserError(f"reasoning-gym has no dataset '{name}'{suggest(name, known)}")
             entries: list[dict[str, Any]] = call(
-                "gapbench.gym:draw", name, settings, start, DRAW_AT_ONCE, seconds=DRAW_SECONDS
+                "gapbench.tasks.gym:draw", name, settings, start, DRAW_AT_ONCE, seconds=DRAW_SECONDS
             )
         except CallFailed as failure:
             raise UserError(

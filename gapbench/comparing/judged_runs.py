@@ -1,4 +1,4 @@
-"""A run as each of its judges sees it, for the matrix of generators and judges (`gapbench.cross`)."""
+"""A run as each of its judges sees it, for the matrix of generators and judges (`gapbench.comparing.cross`)."""
 
 from __future__ import annotations
 

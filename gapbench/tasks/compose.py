@@ -16,7 +16,7 @@ from typing import Any
 
 from gapbench.errors import UserError
 from gapbench.registry import suggest
-from gapbench.taskfile import SuiteSpec, TaskSpec, check_suite, read_suite
+from gapbench.tasks.taskfile import SuiteSpec, TaskSpec, check_suite, read_suite
 
 
 @dataclass(frozen=True)

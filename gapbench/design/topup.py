@@ -1,7 +1,7 @@
 """What to add to a run next: prompts, responses or verdicts, whichever buys most precision for a token.
 
 Precision is one over the variance of the mean over prompts. More prompts raise it in proportion to their tokens; what more
-responses or verdicts of every prompt would do is foretold from the run itself (`gapbench.forecast`).
+responses or verdicts of every prompt would do is foretold from the run itself (`gapbench.design.forecast`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from gapbench.forecast import FURTHEST, Design, Forecast
+from gapbench.design.forecast import FURTHEST, Design, Forecast
 from gapbench.savings import Savings
 
 MOST_PROMPTS = 3.0  # times, in one step: early widths are rough

@@ -1,6 +1,6 @@
 """Whether a run has the rows that it should have: what is lost is refused, what is not made yet is counted.
 
-A writer lists the shards of a run (`gapbench.shardlist`). A run without a list is held to what its manifest says was
+A writer lists the shards of a run (`gapbench.store.shardlist`). A run without a list is held to what its manifest says was
 appended.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gapbench.errors import UnfinishedWarning, UserError
-from gapbench.shards import mend
-from gapbench.store import RunStore
+from gapbench.store.run_store import RunStore
+from gapbench.store.shards import mend
 
 FILLED_BY = {"sample": ("responses",), "grade": ("grades",), "verify": ("verdicts", "comparisons")}
 """The tables that a stage's rows go to."""

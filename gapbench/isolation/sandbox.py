@@ -41,8 +41,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gapbench._sandbox_child import AUDIT_ARCH, READY, REFUSED
 from gapbench.errors import UserError
+from gapbench.isolation._sandbox_child import AUDIT_ARCH, READY, REFUSED
 
 Status = Literal["ok", "error", "time", "output", "forbidden", "crashed"]
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gapbench.design.pilot import verifier_asked, weights_of
+from gapbench.design.trial import verdict_blocks
 from gapbench.errors import UserError
 from gapbench.estimate.intervals import Interval, combine
 from gapbench.estimate.partial import partly_verified
@@ -19,9 +21,7 @@ from gapbench.estimate.quantities import pool_size, powers_of_two
 from gapbench.estimate.quantity import Quantity
 from gapbench.estimate.resampling import Resampling
 from gapbench.panel import Panel, Verified
-from gapbench.pilot import verifier_asked, weights_of
 from gapbench.run import Run
-from gapbench.trial import verdict_blocks
 
 
 class Awaited(NamedTuple):

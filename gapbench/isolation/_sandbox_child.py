@@ -1,4 +1,4 @@
-"""The child's side of `gapbench.sandbox`: lock the process, then run a program in it.
+"""The child's side of `gapbench.isolation.sandbox`: lock the process, then run a program in it.
 
 A script and not a module: it runs in a bare interpreter that knows no package of ours. File descriptor `argv[1]`
 holds the job as JSON. The first byte it prints is `READY`, once it is locked; without that, exit code `REFUSED` says that

@@ -1,6 +1,6 @@
 """A run read as the pilot of a plan, and the plan as a document.
 
->>> from gapbench.design import plan
+>>> from gapbench.design.plan import plan
 >>> found = plan(read_pilot(Run("runs/pilot"), "yesno"), half_width=0.02)  # doctest: +SKIP
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gapbench.design import Control, Option, PilotTask, Plan, planned_filter
+from gapbench.design.plan import Control, Option, PilotTask, Plan, planned_filter
 from gapbench.errors import UserError
 from gapbench.estimate.case_control import unanimous
 from gapbench.estimate.filters import MajorityAt

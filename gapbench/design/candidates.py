@@ -9,13 +9,13 @@ from itertools import product
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from gapbench.design.forecast import Design, Forecast
+from gapbench.design.trial import Control, Planned
 from gapbench.estimate.control_variate import PROMPTS_PER_CONTROL
 from gapbench.estimate.intervals import ALPHA
 from gapbench.estimate.selection import BestOf, TopOf
-from gapbench.forecast import Design, Forecast
 from gapbench.panel import Float
 from gapbench.savings import Savings
-from gapbench.trial import Control, Planned
 
 SHARES = (1.0, 0.75, 0.5)
 RESAMPLES = 200

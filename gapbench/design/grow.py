@@ -1,7 +1,7 @@
 """A run that draws until its interval is narrow enough or its tokens are spent.
 
 It starts small and adds prompts, responses or verdicts, whichever its own rows say buys most precision for a token
-(`gapbench.topup`). The quantity stays the same all the while: gap[best@n, m], n and m fixed at the start. Only the width
+(`gapbench.design.topup`). The quantity stays the same all the while: gap[best@n, m], n and m fixed at the start. Only the width
 decides when to stop, never what the gap turns out to be: stopping at significance would find gaps that are not there
 (measurement.md, section 5).
 
@@ -17,17 +17,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gapbench.awaited import Awaited, awaited_gap, awaited_of
+from gapbench.design.awaited import Awaited, awaited_gap, awaited_of
+from gapbench.design.forecast import Forecast
+from gapbench.design.pilot import read_partial
+from gapbench.design.topup import Growth, Size
 from gapbench.errors import UserError
 from gapbench.estimate.selection import BestOf
-from gapbench.forecast import Forecast
 from gapbench.launch import Engines
-from gapbench.pilot import read_partial
 from gapbench.records import Prompt, Response
 from gapbench.run import Run, RunConfig, execute
 from gapbench.savings import Savings
 from gapbench.store import RunStore
-from gapbench.topup import Growth, Size
 
 FIRST_PROMPTS = 20  # of each task, from which widths and tokens are first foretold
 

@@ -1,7 +1,7 @@
 """How many prompts, responses and verdicts reach a wanted half-width at least tokens, learnt from a pilot run.
 
-What a design would have found on the pilot's prompts is tried on the pilot's rows (`gapbench.trial`), and extrapolated
-where it asks for more of them than there are (`gapbench.forecast`). Prompts needed go with the variance, tokens with prompts.
+What a design would have found on the pilot's prompts is tried on the pilot's rows (`gapbench.design.trial`), and extrapolated
+where it asks for more of them than there are (`gapbench.design.forecast`). Prompts needed go with the variance, tokens with prompts.
 
 >>> from gapbench.synthetic import SCENARIOS, draw
 >>> data = draw(SCENARIOS["mid"], 200, 16, seed=0)
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapbench.candidates import Option, all_savings, can_learn, priced, prompts_needed, ranged, sizes
+from gapbench.design.candidates import Option, all_savings, can_learn, priced, prompts_needed, ranged, sizes
+from gapbench.design.forecast import FURTHEST, Design, Forecast, Noise
+from gapbench.design.trial import Control, PilotTask, Planned, Trial, verdict_blocks
 from gapbench.errors import UserError
 from gapbench.estimate.filters import MajorityAt, parse_filter
 from gapbench.estimate.selection import BestOf, TopOf
-from gapbench.forecast import FURTHEST, Design, Forecast, Noise
 from gapbench.savings import Savings
-from gapbench.trial import Control, PilotTask, Planned, Trial, verdict_blocks
 
 __all__ = [
     "Control", "Design", "Noise", "Option", "PilotTask", "Plan", "Trial", "plan", "planned_filter", "prompts_needed",

@@ -16,9 +16,9 @@ from gapbench.engines.base import derive_seed
 from gapbench.errors import UserError
 from gapbench.graders._text import normalise
 from gapbench.registry import suggest
-from gapbench.rowfiles import Row
-from gapbench.taskfile import TaskSpec
-from gapbench.template import render, values
+from gapbench.tasks.rowfiles import Row
+from gapbench.tasks.taskfile import TaskSpec
+from gapbench.tasks.template import render, values
 
 PATIENCE = 1000
 

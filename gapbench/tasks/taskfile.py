@@ -18,7 +18,7 @@ from gapbench.errors import UserError
 from gapbench.graders.base import graders
 from gapbench.records import Style
 from gapbench.registry import suggest
-from gapbench.sources import FileSource, HubSource, ProceduralSource, RowsSource, SpecModel
+from gapbench.tasks.sources import FileSource, HubSource, ProceduralSource, RowsSource, SpecModel
 
 Tool = Literal["tests", "arithmetic", "constraints"]
 

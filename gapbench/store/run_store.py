@@ -1,7 +1,7 @@
 """The run directory: append-only shards, a list of them, a manifest and a lock.
 
 Rows reach the disk within half a second of finishing, those of one moment table by table: a grade is never there
-without its response. `gapbench.shards` has the files. When a writer closes, `shards.json` lists what is there with its
+without its response. `gapbench.store.shards` has the files. When a writer closes, `shards.json` lists what is there with its
 number of rows, so that a shard that is lost or replaced later is missed. Rows are never rewritten.
 """
 
@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from gapbench.errors import UserError
-from gapbench.jsonfile import read_object, write_atomic
 from gapbench.records import ROWS, Row
-from gapbench.shardlist import ShardList
-from gapbench.shards import (
+from gapbench.store.jsonfile import read_object, write_atomic
+from gapbench.store.shardlist import ShardList
+from gapbench.store.shards import (
     JUDGED,
     SEALED,
     STREAM,

@@ -115,7 +115,7 @@ def _start() -> subprocess.Popen[bytes]:
     # BLAS reserves address space for each thread, which would count against the memory limit.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from gapbench.worker import serve; serve()"],
+        [sys.executable, "-P", "-c", "from gapbench.isolation.worker import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""Estimates against each other: runs, verifiers, filters, domains, generators and judges."""
