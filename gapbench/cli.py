@@ -8,6 +8,7 @@ from gapbench import _startup
 # What takes long to load comes after it.
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -483,9 +484,11 @@ def _finish(run: Run, as_json: bool, **options: Any) -> None:
         print(json.dumps({"run": run.describe(), "estimates": estimates.to_json()}, allow_nan=False))
     else:
         print_table(estimates, Console())
-    Console(stderr=True, soft_wrap=True).print(
-        f"report  {run.store.path / 'report.html'}", highlight=False, markup=False
+    written = os.access(run.store.path, os.W_OK)
+    word = (
+        f"report  {run.store.path / 'report.html'}" if written else "report  none: the directory is read-only"
     )
+    Console(stderr=True, soft_wrap=True).print(word, highlight=False, markup=False)
 
 
 OPTIONS = {  # where the option is not the field's name

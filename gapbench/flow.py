@@ -112,6 +112,8 @@ class Flow:
             return
         if self._graders is not None:
             self._writer.flush()
+        elif self._judging.by_grade:
+            self._refuse_ungraded()
         self._pools = read_pools(self._store)
         self._whole = deque(key for key in self._prompts if key in self._pools and not self._lacks(key))
         sizes = (
@@ -119,6 +121,14 @@ class Flow:
             for key in self._prompts
         )
         self._progress.expect("verify", sum(map(self._judging.expected, sizes)))
+
+    def _refuse_ungraded(self) -> None:
+        lacking = len(self._store.keys(Response) - self._store.keys(Grade))
+        if lacking:
+            raise UserError(
+                f"{self._store.path}: {lacking:,} responses have no grade, by which those to verify are chosen; "
+                f"run `gapbench grade {self._store.path}` first"
+            )
 
     def _lacks(self, key: PromptKey) -> bool:
         return bool(self._sampler and self._sampler.missing[key])

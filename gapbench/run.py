@@ -170,11 +170,23 @@ class Run:
         return str(self.manifest.get("engine", {}).get("model", {}).get("id", self.config.model))
 
     def graders(self) -> dict[str, Grader]:
-        """One grader for each task, as the manifest has it."""
-        return {
-            name: graders.get(task["grader"]["name"])(**task["grader"]["options"])
-            for name, task in self._tasks.items()
-        }
+        """One grader for each task, as the manifest has it.
+
+        Raises
+        ------
+        UserError
+            If a grader is unknown or refuses its options.
+        """
+        found: dict[str, Grader] = {}
+        for name, task in self._tasks.items():
+            said = task["grader"]
+            try:
+                found[name] = graders.get(said["name"])(**said["options"])
+            except (TypeError, ValueError) as wrong:
+                raise UserError(
+                    f"{self.store.path}/manifest.json: task '{name}': grader '{said['name']}' refuses its options ({wrong})"
+                ) from wrong
+        return found
 
     def sampling(self) -> dict[str, Sampling]:
         """How each task's tokens are drawn."""
@@ -228,8 +240,9 @@ class Run:
 
     @property
     def tokens(self) -> int:
-        """Tokens generated so far: of responses and of verdicts."""
-        tables = (self.store.read(name, ["n_tokens"])["n_tokens"] for name in ("responses", "verdicts"))
+        """Tokens generated so far: of responses, verdicts and comparisons."""
+        names = ("responses", "verdicts", "comparisons")
+        tables = (self.store.read(name, ["n_tokens"])["n_tokens"] for name in names)
         return sum(int(pc.sum(column).as_py() or 0) for column in tables)
 
     def describe(self) -> dict[str, Any]:
@@ -264,6 +277,11 @@ class Run:
                 f"{self.store.path}: imported from {source}, with no model behind it; estimate it, or import a longer table"
             )
         wanted = (only,) if only else STAGES[: STAGES.index(upto) + 1]
+        strange = set(self.store.read("prompts", ["task"])["task"].to_pylist()) - set(self._tasks)
+        if strange:
+            raise UserError(
+                f"{self.store.path}/manifest.json: says nothing of task '{min(strange)}', which has prompts; restore it"
+            )
         judges = judges_of(self.config)
         with ExitStack() as stack:
             pool = engines or stack.enter_context(Engines())

@@ -239,6 +239,11 @@ class Judging:
         self._lead: dict[Key, Key] = {}
         self.waiting = 0
 
+    @property
+    def by_grade(self) -> bool:
+        """Whether the grades decide what is worth a verdict."""
+        return any(not self._savings.of(verifier).none for verifier in self.verifiers.values())
+
     def expected(self, pool: int) -> int:
         """Rows that a prompt with so many responses may need: one for each response and replicate."""
         return pool * sum(self._replicates.values())

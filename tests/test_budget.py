@@ -209,7 +209,7 @@ def test_a_topped_up_pool_keeps_its_verdicts(tmp_path: Path) -> None:
 
 def test_verify_alone_needs_grades(tmp_path: Path) -> None:
     run = execute(config(Savings(case_control=2)), tmp_path / "run", upto="sample")
-    with pytest.raises(UserError, match="no graded responses"):
+    with pytest.raises(UserError, match="have no grade"):
         run.advance(only="verify")
     run.advance(only="grade")
     run.advance(only="verify")
