@@ -136,11 +136,16 @@ class RunConfig(BaseModel):
                 bad = not mine.asks_all_of(theirs)
             elif name == "verifiers":
                 bad = not all(spec in mine for spec in theirs)
+            elif name == "tasks":
+                bad = set(mine) != set(theirs)
             else:
                 bad = mine != theirs
             if bad:
+                was, asked = (_in_words(one) for one in (theirs, mine))
+                if was == asked:  # verifiers of one name and other options
+                    was, asked = repr(theirs), repr(mine)
                 raise UserError(
-                    f"the run was made with {name}={theirs!r} and cannot go on with {mine!r}; give the old value, or a new --out"
+                    f"the run was made with {name}={was} and cannot go on with {asked}; give the old value, or a new --out"
                 )
 
 
@@ -343,6 +348,13 @@ class Run:
             self.update(judges={**judges, **{verifier.name: engine.describe() for verifier in asking}})
 
 
+def _in_words(value: Any) -> str:
+    """A setting as the command line has it."""
+    if isinstance(value, tuple):
+        return ", ".join(one.name if isinstance(one, VerifierSpec) else str(one) for one in value) or "none"
+    return repr(value)
+
+
 def judges_of(config: RunConfig) -> list[tuple[EngineSpec, list[Verifier]]]:
     """Which verifiers are asked of which engine, the run's own engine first; what asks nothing is left out.
 
@@ -420,10 +432,10 @@ def execute(
     # The lock comes before the manifest is touched: a process that is refused leaves no trace.
     with store.writing() as writer:
         run = Run(out)
-        if run.manifest["suite"]["digest"] != suite.digest:
-            raise UserError(f"{out}: suite '{config.suite}' has changed since this run; name a new --out")
         if store.keys(Response):  # before the first response nothing is lost by another configuration
             config.grown_from(run.config)
+        if run.manifest["suite"]["digest"] != suite.digest:
+            raise UserError(f"{out}: suite '{config.suite}' has changed since this run; name a new --out")
         known = store.keys(Prompt)
         if known - {prompt.key for prompt in prompts}:
             raise UserError(

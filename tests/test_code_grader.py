@@ -339,6 +339,20 @@ def test_a_feigned_pass_does_not_pass(cheats, name):
 
 
 @linux
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert all(map(lambda n: add(n, 1) == n + 1, [1, 2]))",
+        "assert not any(map(lambda n: add(n, 1) != n + 1, [1, 2]))",
+        "assert list(filter(lambda n: add(n, 1) != n + 1, [1, 2])) == []",
+    ],
+)
+def test_an_exception_that_ends_a_loop_of_the_tests_does_not_pass(tests):
+    assert not try_out("def add(a, b):\n    raise StopIteration", tests, limits=SMALL).passed
+    assert try_out("def add(a, b):\n    return a + b", tests, limits=SMALL).passed
+
+
+@linux
 def test_how_a_program_ended_is_told():
     def status(body):
         return try_out(f"def add(a, b):\n    {body}", TESTS, entry_point="add", limits=SMALL).status

@@ -297,6 +297,18 @@ def test_betting_holds_where_others_need_large_samples() -> None:
     assert plain < 0.8
 
 
+@pytest.mark.parametrize("method", ["hull", "betting"])
+def test_nothing_is_bet_on_a_value_that_a_correction_took_out_of_its_range(method: str) -> None:
+    """A gap less its bias may be 1.5, of which no bet within [-1, 1] holds: its log would be no number."""
+    found = estimate(mean(np.array([1.5, 0.19, 0.0]), -1.0, 1.0), method=method)  # type: ignore[arg-type]
+    assert (found.low, found.high, found.value) == (-1.0, 1.0, pytest.approx(1.69 / 3))
+    assert "not_estimable" in found.flags
+    wide = np.append(np.random.default_rng(0).random(40), 1.5)
+    as_betting, as_hull = (estimate(mean(wide, -1.0, 1.0), method=one) for one in ("betting", "hull"))
+    assert (as_betting.low, as_betting.high) == (as_hull.low, as_hull.high)
+    assert "hull" in as_betting.flags
+
+
 def test_betting_edges_are_where_the_capital_reaches_its_bound() -> None:
     """Against the definition of the hedged capital, on a grid of means."""
     x = np.random.default_rng(23).beta(2, 3, 60)

@@ -143,6 +143,12 @@ The capital of Australia is Canberra!⏎Incorrect.
 """
 
 UNDECIDED = """
+Verdict: correct, except for the sign
+Verdict: correct⏎On reflection, incorrect.
+Verdict: correct⏎I take that back.
+Verdict: correct⏎Strike that.
+Verdict: correct⏎However, it is not.
+Verdict: correct⏎But I have doubts: it may well be incorrect.
 
 .
 ?
@@ -308,6 +314,8 @@ Score: ７
     10: "Score: 10⏎|Score: 10/10|Score: 10.|10/10|Score: 10 out of 10",
     1: "Score: 1|Score: 1/10|Score: 1.",
     None: """
+Score: 7, no, 2
+Score: 7! = 5040
 
 Score:
 Score: X

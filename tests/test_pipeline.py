@@ -135,6 +135,18 @@ def test_a_suite_that_changed_is_not_mixed_into_its_old_run(tmp_path: Path, chan
     assert (tmp_path / "run" / "manifest.json").read_text() == manifest
 
 
+def test_another_choice_of_tasks_is_refused_as_that_and_their_order_does_not_count(tmp_path: Path) -> None:
+    execute(config(tasks=("capitals", "sums")), tmp_path / "run", upto="sample")
+    execute(config(tasks=("sums", "capitals")), tmp_path / "run", upto="sample", resume=True)
+    with pytest.raises(UserError, match="made with tasks=sums, capitals and cannot go on with capitals;"):
+        execute(config(tasks=("capitals",)), tmp_path / "run", resume=True)
+    fewer = config(tasks=("capitals", "sums"), verifiers=("yesno",))
+    with pytest.raises(
+        UserError, match="made with verifiers=yesno, majority, likelihood and cannot go on with yesno;"
+    ):
+        execute(fewer, tmp_path / "run", resume=True)
+
+
 def test_a_process_that_is_refused_leaves_no_trace(tmp_path: Path) -> None:
     run = execute(config(), tmp_path / "run", upto="sample")
     manifest = (run.store.path / "manifest.json").read_text()

@@ -235,14 +235,17 @@ def _fewest(strata: Sequence[Moments], share: Float, columns: Sequence[int]) -> 
 
 
 def _units(strata: Sequence[Moments], form: Form) -> Float | None:
-    """Independent values whose plain mean is estimated, or None where the quantity is no such thing."""
+    """Independent bounded values whose plain mean is estimated, or None where the quantity is no such thing."""
     stratum = strata[0]
     count = stratum.count[stratum.count > 0]
     bounded = np.isfinite(form.high - form.low)
     if len(strata) > 1 or not form.is_mean or not bounded or np.ptp(count) > 0:
         return None
     column = form.terms[0][1]
-    return np.asarray(stratum.mean[column] + stratum.residual[stratum.count > 0, column] / count)
+    values = np.asarray(stratum.mean[column] + stratum.residual[stratum.count > 0, column] / count)
+    # A correction for bias may take one prompt's value out of the range, and a bet on it could lose more than all.
+    inside = (values >= form.low - ROUND_OFF).all() and (values <= form.high + ROUND_OFF).all()
+    return np.clip(values, form.low, form.high) if inside else None
 
 
 def _hull(

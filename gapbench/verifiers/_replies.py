@@ -172,7 +172,9 @@ _CONDITION = re.compile(
     r"\b(?:if|whether|when|unless|else|otherwise|should|would|could|write|say|output|end with|reply|respond)\b"
 )
 _RETRACTED = re.compile(
-    r"""(?:^|[.!?,;\n—-])\s?(?:wait|hm+|hold\son|actually|on\ssecond\sthought|scratch\sthat|correction|oops|let\sme)\b
+    r"""(?:^|[.!?,;\n—-])\s?(?:wait|hm+|hold\son|actually|on\s(?:second\sthought|reflection)|(?:scratch|strike)\sthat
+        |correction|oops|let\sme|i\s(?:now\s)?(?:take\s(?:that|it|this)\sback|changed?\smy\smind|withdraw|retract))\b
+    |\b(?:but|however|though|although)\b[^.!?\n]{0,80}\b(?:(?:is|was|it's)\snot|isn't|wasn't|doubts?|(?:may|might|could)\s(?:\w+\s)?be)\b
     |\b(?:or|maybe|perhaps|possibly)\snot\b
     |\bnot\s(?:(?:entirely|completely|totally|really|so|at\sall)\s)?(?:sure|certain|clear)\b
     |\b(?:unsure|uncertain|unclear|undecided|undetermined|hard\sto\ssay|(?:don't|do\snot)\sknow)\b
@@ -214,7 +216,7 @@ def _sign(found: re.Match[str]) -> float:
 
 _VALUE = re.compile(
     rf"(?:[–•-]\s?)?{_SUBJECT}?(?:(?:definitely|clearly|completely|entirely|fully)\s)?{_polar(_ALL_GOOD, _ALL_BAD)}"
-    rf"(?!\W*\b(?:if|unless|assuming|provided|depending|partially|partly|mostly|or|maybe|perhaps|possibly|probably)\b)"
+    rf"(?!\W*\b(?:if|unless|assuming|provided|depending|partially|partly|mostly|except|apart\sfrom|save\sfor|other\sthan|or|maybe|perhaps|possibly|probably)\b)"
     rf"{_PAUSE}"
 )
 # Other verdicts on the line count where they are said of something: `wrong.`, but not `the correct answer`.
@@ -239,7 +241,7 @@ def _verdict_value(line: str) -> float | None:
 _TEN = r"(?P<score>10|[1-9])(?:\.0+)?(?:\s?/\s?10(?:\.0+)?|\s(?:out\s)?of\s10)?"
 _POINTS = re.compile(rf"{_TEN}(?![.,;:!(—–\s-]*\d){_PAUSE}")
 _RANGE = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly)\W{1,3}(?:\w{1,9}\W{1,3}){0,2}\d|[,(]\s?(?:and|(?:up\s)?to)\s\d"
+    r"\b(?:or|maybe|perhaps|possibly)\W{1,3}(?:\w{1,9}\W{1,3}){0,2}\d|[,;.]\s?no\b\W{1,3}\d|!\s?=|[,(]\s?(?:and|(?:up\s)?to)\s\d"
 )
 
 
