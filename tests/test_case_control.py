@@ -284,3 +284,26 @@ def test_tasks_with_all_verified_and_with_some_go_together() -> None:
     for quantity in ("gap", "accuracy"):
         (row,) = found.where(domain="all", verifier="v", quantity=quantity, filter="best@4", m=8)
         assert row.low < row.value < row.high
+
+
+def test_an_n_that_no_prompt_can_tell_of_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would cost grows like n^2 and more: minutes for the n = N of a curve at N = 1000."""
+    import gapbench.estimate.case_control as module
+
+    largest: list[int] = []
+
+    def counted(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        largest.append(int(below.max()))
+        assert below.max() <= 8, "the coefficients of an n that is not to be had"
+        return plain(above, below)
+
+    plain = module.comb
+    monkeypatch.setattr(module, "comb", counted)
+    rng = np.random.default_rng(0)
+    utility = (rng.random((4, 1200)) < 0.5).astype(float)
+    utility[3] = 1.0
+    gaps = case_control_gap(utility, rng.random(utility.shape), case_control(utility, 8), [8, 1024])
+    assert largest == [8]
+    assert np.isfinite(gaps[:, 0]).all()
+    assert np.isnan(gaps[:3, 1]).all()
+    assert gaps[3, 1] == 0.0

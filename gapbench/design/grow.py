@@ -159,7 +159,7 @@ def reached(run: Run) -> str:
     why = {
         "half_width": "narrow enough",
         "budget": f"the budget of {grown['budget']:,} tokens allows no more" if grown["budget"] else "",
-        "exhausted": "there are no more prompts, and more responses or verdicts would not do",
+        "exhausted": "there are no more prompts, and no more responses or verdicts that the run can foretell would do",
     }[grown["stopped"]]
     if grown["stopped"] == "exhausted" and config.savings.case_control is not None:
         why += f"; to verify more than {config.savings.case_control} right and wrong of each prompt may"

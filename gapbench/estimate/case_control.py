@@ -83,8 +83,8 @@ def case_control_gap(utility: Float, score: Float, verified: Bool, ns: Sequence[
     known = unanimous(utility)
     gaps = np.empty((len(utility), len(ns)))
     for place, n in enumerate(ns):
-        gap = levels.gap(rights, size, n)
         few = (levels.r1 < np.minimum(n, rights)) | (levels.r0 < np.minimum(n, size - rights))
+        gap = levels.gap(rights, size, n, ~few & ~known & (size >= n))
         gap[few] = np.nan
         gap[known] = 0.0
         gap[size < n] = np.nan
@@ -134,12 +134,17 @@ class _Levels:
         below = np.cumsum(at) - at
         return at, below - below[order.first][order.prompts]
 
-    def gap(self, rights: Int, size: Int, n: int) -> Float:
-        """Best@n less a random choice, by the numbers of right responses and of all [prompt]."""
+    def gap(self, rights: Int, size: Int, n: int, wanted: Bool) -> Float:
+        """Best@n less a random choice, by the numbers of right responses and of all [prompt].
+
+        Of no meaning for prompts that are not wanted; a large n costs nothing where none is.
+        """
+        if not wanted.any():
+            return np.zeros(len(wanted))
         ways = comb(np.arange(int(size.max(initial=0)) + 1)[:, None], np.arange(n + 1))
         drawn = np.arange(n + 1)
         total = self.below1 + self.at1 + self.below0 + self.at0  # a level without any response is skipped
-        used = np.flatnonzero((self.at1 + self.at0 > 0) & (total > 0))
+        used = np.flatnonzero((self.at1 + self.at0 > 0) & (total > 0) & wanted[self.prompt])
         prompt = self.prompt[used]
         best = np.zeros(len(used))
         together = np.maximum(drawn[:, None] + drawn, 1)
