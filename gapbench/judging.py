@@ -48,7 +48,7 @@ class VerifierSpec(BaseModel):
 
     name: str = Field(pattern=r"^[^\x00-\x1f]+$")
     verifier: str
-    judge: str | None = None
+    judge: str | None = Field(default=None, min_length=1)
     engine: str | None = None
     engine_options: dict[str, Any] = {}
     options: dict[str, Any] = {}
@@ -59,6 +59,8 @@ class VerifierSpec(BaseModel):
         if not isinstance(value, str):
             return value
         mechanism, at, judge = value.partition("@")
+        if at and not judge.strip():
+            raise ValueError("names no model after @")
         return {"name": value, "verifier": mechanism, **({"judge": judge} if at else {})}
 
     @model_serializer(mode="wrap")
@@ -76,7 +78,11 @@ def read_spec(text: str) -> VerifierSpec:
         If the file cannot be read or says something else, or there is no such verifier.
     """
     if not text.endswith((".yaml", ".yml")):
-        spec = VerifierSpec.model_validate(text)
+        try:
+            spec = VerifierSpec.model_validate(text)
+        except ValidationError as wrong:
+            said = wrong.errors()[0]["msg"].removeprefix("Value error, ").lower()
+            raise UserError(f"verifier {text!r}: {said}; write NAME or NAME@MODEL") from None
     else:
         try:
             said = yaml.safe_load(Path(text).read_text(encoding="utf-8"))
@@ -108,6 +114,10 @@ def make_verifier(spec: VerifierSpec) -> Verifier:
         If there is none of that name, it refuses its options, or it asks no model and a judge is named.
     """
     kind = verifiers.get(spec.verifier)
+    if spec.name != spec.verifier and spec.name in verifiers.names():
+        raise UserError(
+            f"verifier '{spec.verifier}' cannot be called '{spec.name}', which is another one; rename it"
+        )
     known = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
     for option in spec.options:
         if option not in known:

@@ -359,6 +359,10 @@ def test_a_manifest_says_the_name_where_that_says_it_all() -> None:
     [
         ("yesnoo", "unknown verifier 'yesnoo'; did you mean 'yesno'?"),
         ("majority@other", "asks no model"),
+        ("", "write NAME or NAME@MODEL"),
+        ("yesno\n", "write NAME or NAME@MODEL"),
+        ("yesno@", "names no model after @"),
+        ("yesno@ ", "names no model after @"),
         ("nowhere.yaml", "nowhere.yaml: cannot be read"),
     ],
 )
@@ -377,6 +381,8 @@ def test_a_wrong_word_gets_a_line(word: str, said: str) -> None:
             "no option 'questoin'; did you mean 'question'?",
         ),
         ("- a\n", "needs the keys name and verifier"),
+        ("name: majority\nverifier: yesno\n", "cannot be called 'majority'"),
+        ("name: a\nverifier: yesno\njudge: ''\n", "'judge'"),
         ("name: [\n", "not YAML"),
     ],
 )

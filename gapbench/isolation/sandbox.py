@@ -14,7 +14,8 @@ What each layer gives:
   cannot be started either, so one process is all there ever is to kill.
 
 Modules of the standard library that the source names in `import` statements, and that functions have a use for, are loaded
-before the filter; nothing else can be imported.
+before the filter; nothing else can be imported, but for what the interpreter itself has loaded (`ctypes` among it: a raw
+system call meets the same filter).
 
 What remains: the program uses processor time and memory up to its limits, it knows the time and the version of Python,
 and a hole in one of the allowed system calls is a hole in this. Linux on x86-64 or arm64 only: elsewhere, and where a
