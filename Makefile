@@ -3,6 +3,8 @@
 # make study  the simulation studies of the statistics, which take longer; CI runs them too
 PYTHON ?= python3
 BIN := .venv/bin
+# Two test processes on two cores: torch's own threads would wait for each other five times as long as they work.
+PARALLEL := OMP_NUM_THREADS=1
 
 .PHONY: demo test study lint clean
 
@@ -21,10 +23,10 @@ demo: .venv/installed
 	$(BIN)/gapbench run starter -n 16 --limit 25 --out demo --resume
 
 test: .venv/installed
-	$(BIN)/pytest -m "not slow"
+	$(PARALLEL) $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 study: .venv/installed
-	$(BIN)/pytest -m slow
+	$(PARALLEL) $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 lint: .venv/installed
 	$(BIN)/ruff check .
