@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,11 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 def command(*words: object) -> list[str]:
     """The command line as a user's shell would run it."""
     return [sys.executable, "-c", "from gapbench.cli import main; main()", *map(str, words)]
+
+
+# A shell that starts us in the background has us, and so what we start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

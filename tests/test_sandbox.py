@@ -243,7 +243,7 @@ def test_a_program_dies_with_its_parent(tmp_path):
     script = tmp_path / f"{mark}.py"
     shutil.copy(sandbox._CHILD, script)
     caller = (
-        "import os, pathlib\nfrom gapbench import sandbox\n"
+        "import os, pathlib\nfrom gapbench.isolation import sandbox\n"
         f"sandbox._CHILD = pathlib.Path({str(script)!r})\n"
         "with sandbox.Sandboxed('import time; time.sleep(600)', sandbox.Limits()) as program:\n"
         "    while not program.read(): pass\n"  # it runs now
