@@ -33,7 +33,6 @@ CLOSED: list[str] = []
 KILL_AFTER: list[int] = []
 
 
-@engines.register("scripted")
 class Scripted(Engine):
     """Answers with a number that the key decides; judges a text by its last digit. Keeps a log of what it was asked."""
 
@@ -81,7 +80,6 @@ class Scripted(Engine):
 LOGS: dict[str, list[str]] = {}
 
 
-@verifiers.register("digit")
 class Digit(ModelVerifier):
     """P of the first label, which the scripted engine makes of the last digit."""
 
@@ -96,7 +94,6 @@ class Digit(ModelVerifier):
         return Judgement(float(np.exp(result.label_logprobs[0])), text=result.text)
 
 
-@verifiers.register("knockout")
 class Knockout(PairVerifier):
     """The champion so far meets the next entrant: each comparison waits for the one before."""
 
@@ -128,7 +125,6 @@ class Knockout(PairVerifier):
         return np.array([float(one == best) for one in entrants])
 
 
-@verifiers.register("ruler")
 class Ruler(ToolVerifier):
     """Measures; has nothing to say of prompts about even numbers."""
 
@@ -141,7 +137,6 @@ class Ruler(ToolVerifier):
         return Judgement(None, UNPARSED, text) if text == "0" else Judgement(int(text) / 10)
 
 
-@verifiers.register("both")
 class Both(DerivedVerifier):
     """The mean of its members."""
 
@@ -157,14 +152,16 @@ class Both(DerivedVerifier):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _leave_no_plugin() -> Iterator[None]:
+def _plugins() -> Iterator[None]:
+    """File the classes above for these tests only."""
+    ours = {"digit": Digit, "knockout": Knockout, "ruler": Ruler, "both": Both}
+    for name, verifier in ours.items():
+        verifiers.register(name)(verifier)
+    engines.register("scripted")(Scripted)
     yield
-    for registry, names in (
-        (verifiers, ("digit", "digit.2", "knockout", "ruler", "both")),
-        (engines, ("scripted",)),
-    ):
-        for name in names:
-            registry._classes.pop(name, None)
+    for name in (*ours, "digit.2"):
+        verifiers._classes.pop(name, None)
+    engines._classes.pop("scripted")
 
 
 @pytest.fixture(autouse=True)
