@@ -20,7 +20,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gapbench.estimate.chosen import best_points, cross_fitted, gap_at_chosen_threshold, halves, likely_best
+from gapbench.estimate.chosen import (
+    best_points,
+    cross_fitted,
+    gap_at_chosen_threshold,
+    halves,
+    likely_best,
+    with_points,
+)
 from gapbench.estimate.discrimination import auc_between
 from gapbench.estimate.filters import asked_filters
 from gapbench.estimate.intervals import Interval, Method, combine
@@ -200,19 +207,25 @@ class Batch:
         base = self.task.accuracy[rows]
         return mean(base + gap, 0.0, 1.0), truth(self.scenario, "accuracy") + value
 
-    def at_best_n(self) -> Iterator[tuple[Key, list[Part]]]:
+    def at_best_n(self, method: Method) -> Iterator[tuple[Key, list[Interval], list[float]]]:
         """What follows from the n that each half of the prompts chose."""
         curve, ns, base = self.task.curves[VERIFIER], self.task.ns, truth(self.scenario, "accuracy")
         true = np.array([truth(self.scenario, "accuracy", f"best@{n}") for n in ns])
         m = self.scenario.M
-        gap, less = [], []
-        for rows, first in zip(self.parts, self.first, strict=True):
-            (selected,), (by_first, by_second) = cross_fitted([curve[rows]], [1.0], [first])
-            value = float(np.where(first, true[by_second], true[by_first]).mean())
-            gap.append((mean(selected - self.task.accuracy[rows], -1.0, 1.0), value - base))
-            less.append((mean(selected - curve[rows, -1], -1.0, 1.0), value - true[-1]))
-        yield Key(VERIFIER, "gap", "best@n_star", None, m), gap
-        yield Key(VERIFIER, "over_optimisation", "best@n_star", None, m), less
+        for name, other, of in (
+            ("gap", self.task.accuracy, base),
+            ("over_optimisation", curve[:, -1], true[-1]),
+        ):
+            found, values = [], []
+            for rows, first in zip(self.parts, self.first, strict=True):
+                (selected,), choices = cross_fitted([curve[rows]], [1.0], [first])
+                columns = [selected, *(curve[rows, point] for point in choices)]
+                moments = self.resampling.moments([mean(one - other[rows], -1.0, 1.0) for one in columns])
+                whole, *points = (combine([one], method=method) for one in moments)
+                found.append(with_points(whole, points))
+                by_first, by_second = choices
+                values.append(float(np.where(first, true[by_second], true[by_first]).mean() - of))
+            yield Key(VERIFIER, name, "best@n_star", None, m), found, values
 
     def n_star(self) -> tuple[Key, list[Interval], list[float]] | None:
         """The n of the highest point of best@n; None where the true curve is flat, and every n as good."""
@@ -259,11 +272,12 @@ def study(
     """
     batch = Batch(SCENARIOS[name], prompts, data_sets, seed, filters, verdict_counts)
     found = []
-    for table in (batch.table(keep), batch.at_best_n() if over_optimisation else ()):
-        for key, parts in table:
-            moments = batch.resampling.moments([quantity for quantity, _ in parts])
-            intervals = [change(combine([one], method=method)) for one in moments]
-            found.append(_counted(name, prompts, key, intervals, [value for _, value in parts]))
+    for key, parts in batch.table(keep):
+        moments = batch.resampling.moments([quantity for quantity, _ in parts])
+        intervals = [change(combine([one], method=method)) for one in moments]
+        found.append(_counted(name, prompts, key, intervals, [value for _, value in parts]))
+    for key, intervals, values in batch.at_best_n(method) if over_optimisation else ():
+        found.append(_counted(name, prompts, key, [change(one) for one in intervals], values))
     if over_optimisation and (star := batch.n_star()):
         found.append(_counted(name, prompts, *star))
     return found

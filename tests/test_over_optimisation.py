@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gapbench.estimate.chosen import best_points, cross_fitted, halves, likely_best
-from gapbench.estimate.intervals import combine
+from gapbench.estimate.chosen import best_points, cross_fitted, halves, likely_best, with_points
+from gapbench.estimate.intervals import Interval, combine
 from gapbench.estimate.quantity import mean
 from gapbench.estimate.resampling import Resampling
 from gapbench.estimate.results import Estimates
@@ -142,3 +142,19 @@ def test_both_halves_choosing_all_responses_is_no_test_at_all() -> None:
     (test,) = found.where(domain="all", quantity="over_optimisation")
     assert (test.value, test.p) == (0.0, 1.0)
     assert "degenerate" in test.flags
+
+
+def test_the_interval_at_chosen_points_holds_those_of_the_points() -> None:
+    """The half with all that varies is scored where nothing does: the column alone would be sure of a gap of 0."""
+    fitted = Interval(0.0, 0.0, -0.01, 0.01, 29.0, 30, 30, ("low_effective_prompts",))
+    at_one, at_eight = (
+        Interval(v, 0.0, low, high, 29.0, 30, 30) for v, low, high in [(0, 0, 0), (0.2, 0.02, 0.5)]
+    )
+    found = with_points(fitted, [at_one, at_eight])
+    assert (found.low, found.high, found.value) == (-0.01, 0.25, 0.0)
+    assert found.flags == ("low_effective_prompts",)
+    far = with_points(fitted, [at_eight, Interval(0.9, 0.0, -0.9, 1.0, 29.0, 30, 30)])
+    assert (far.low, far.high) == (pytest.approx(-0.44), 0.75)
+    assert "not_estimable" in far.flags
+    nan = float("nan")
+    assert with_points(fitted, [at_one, Interval(nan, nan, nan, nan, nan, 0, 0)]) == fitted

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import stats
 
-from gapbench.estimate.chosen import best_points, cross_fitted, likely_best
+from gapbench.estimate.chosen import best_points, cross_fitted, likely_best, with_points
 from gapbench.estimate.intervals import Interval, Method, combine
 from gapbench.estimate.jackknife import combine_spreads, without_benchmark_interval
 from gapbench.estimate.levels import Level
 from gapbench.estimate.quantities import REPORT_ABOVE, Key, Measured
 from gapbench.estimate.quantity import mean
 from gapbench.estimate.results import Estimate
+from gapbench.panel import Float
 
 
 def row_of(key: Key, level: Level, model: str, method: Method) -> Estimate:
@@ -108,7 +109,7 @@ def chosen_rows(name: str, level: Level, model: str, method: Method) -> list[Est
         for flag in one.flags
     ) | dict.fromkeys(level.flags)
     responses = int(sum(member.responses.sum() for member in members))
-    selected, _ = cross_fitted(curves, level.weights, [member.first_half for member in members])
+    selected, choices = cross_fitted(curves, level.weights, [member.first_half for member in members])
     first, last = likely_best(curves, level.weights, [member.resampling for member in members])
     star = ns[best_points(curves, level.weights)]
     prompts = sum(int((~np.isnan(curve)).all(axis=1).sum()) for curve in curves)
@@ -127,11 +128,16 @@ def chosen_rows(name: str, level: Level, model: str, method: Method) -> list[Est
     accuracies = [member.accuracy for member in members]
     wanted = {"gap": accuracies, "over_optimisation": last_points}
     for quantity, less in wanted.items():
-        columns = [mean(one - other, -1.0, 1.0) for one, other in zip(selected, less, strict=True)]
-        moments = [
-            member.resampling.moments([column])[0] for member, column in zip(members, columns, strict=True)
-        ]
-        found = combine(moments, level.weights, method)
+
+        def over(columns: Sequence[Float], less: Sequence[Float] = less) -> Interval:
+            moments = [
+                member.resampling.moments([mean(one - other, -1.0, 1.0)])[0]
+                for member, one, other in zip(members, columns, less, strict=True)
+            ]
+            return combine(moments, level.weights, method)
+
+        points = [over([curve[:, point] for curve in curves]) for point in choices]
+        found = with_points(over(selected), points)
         p = None
         if quantity == "over_optimisation":
             p = float(stats.t.sf(found.value / found.se, found.df)) if found.se > 0 else 1.0
