@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -96,8 +97,8 @@ def plot_cross(cross: Cross, ax: Axes, *, domain: str = OVERALL) -> Axes:
         _draw(ax, cell, column, row, colours)
     ax.set_xlim(-0.5, len(cross.judges) - 0.5)
     ax.set_ylim(len(cross.generators) - 0.5, -0.5)
-    ax.set_xticks(range(len(cross.judges)), [label(name, 24) for name in cross.judges])
-    ax.set_yticks(range(len(cross.generators)), [label(name, 24) for name in cross.generators])
+    ax.set_xticks(range(len(cross.judges)), [label(name, 20) for name in _short(cross.judges)])
+    ax.set_yticks(range(len(cross.generators)), [label(name, 24) for name in _short(cross.generators)])
     ax.tick_params(length=0)
     ax.grid(False)
     for spine in ax.spines.values():
@@ -159,6 +160,12 @@ def _draw(ax: Axes, cell: CrossCell, x: float, y: float, colours: ScalarMappable
 
 def _number(cell: CrossCell) -> str:
     return number(cell.value, signed=NO_SIGNAL.get(cell.quantity) == 0).replace("-", "−")
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Model ids without their owner or folder, where they still differ."""
+    short = [name.rpartition("/")[2] for name in names]
+    return short if len(set(short)) == len(short) else list(names)
 
 
 def _title(cross: Cross) -> str:
