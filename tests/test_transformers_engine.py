@@ -185,7 +185,7 @@ def test_greedy_equals_generate_on_gemma():
     for style in ("plain", "chat"):  # no template: chat falls back to plain
         results = run(gemma, requests(conversations, style, n=2, max_tokens=8, temperature=0.0))
         for (index, _), result in results.items():
-            assert gemma._encode(requests(conversations, style)[index])[:2].count(2) == 1  # one BOS
+            assert gemma._prompting.encode(requests(conversations, style)[index])[:2].count(2) == 1  # one BOS
             assert_greedy(gemma, conversations[index], "plain", result.token_ids, 8)
     gemma.close()
 
@@ -436,7 +436,7 @@ def test_stop_strings_of_many_bytes(engine):
     request = requests([question("x")], "plain", stop=("🙂", "字"))[0]
     for text, stopped in (("smile 🙂", True), ("漢字", True), ("🚀漢", False)):
         ids = engine._tokenizer(text * 3).input_ids
-        row = engine._row(request, engine._encode(request), key=(0,), seed=0)
+        row = engine._row(request, engine._prompting.encode(request), key=(0,), seed=0)
         assert engine._stopped(row, ids) == stopped
 
 
@@ -589,7 +589,7 @@ def test_the_template_s_own_end_of_turn_stops_a_chat(tiny):
     tokenizer.eos_token = "<|endoftext|>"
     tokenizer.save_pretrained(small.model.id)
     small = TransformersEngine(small.model.id)
-    assert small._stop_ids == {"plain": {0}, "chat": {0, 2}}
+    assert small._prompting.stop_ids == {"plain": {0}, "chat": {0, 2}}
 
 
 @pytest.mark.parametrize("torn", [{}, {"config.json": ""}, {"config.json": '{"model_type": "no-such-type"}'}])

@@ -54,13 +54,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What was drawn for a row; `token_ids` includes the stop token and `logprob` sums over all of them."""
+    """What was drawn for a row; `token_ids` includes the stop token and `logprob` sums over all of them.
+
+    `n_cached` is the number of its prompt's tokens that were not computed for it: every token that is computed counts
+    for one row only.
+    """
 
     row: Row
     token_ids: list[int]
     logprob: float
     finish_reason: str
     label_logprobs: tuple[float, ...] | None
+    n_cached: int
 
 
 def draw(logits: Any, noise: Sequence[np.random.Generator], sampling: Sampling) -> tuple[Any, Any]:
@@ -153,9 +158,10 @@ class Decoder:
         sampling = rows[0].sampling
         prompts = sorted({row.prompt for row in rows})
         place = {prompt: index for index, prompt in enumerate(prompts)}
-        logits, cache, mask = self._prefill(prompts, sampling.max_tokens)
+        logits, cache, mask, shared, kept_tokens = self._prefill(prompts, sampling.max_tokens)
         # From here on `source` says which row of the cache and mask each living row continues.
         source = torch.tensor([place[row.prompt] for row in rows], device=mask.device)
+        cached = _cached_tokens(rows, shared, kept_tokens)
         labels = self._label_logprobs(logits, rows, source.tolist())
         logits = logits[source]
         noise = [np.random.Generator(np.random.Philox(row.seed)) for row in rows]
@@ -174,7 +180,7 @@ class Decoder:
                 stopped = token in row.stop_ids or (bool(sampling.stop) and ended(row, drawn[index]))
                 if stopped or step + 1 == sampling.max_tokens:
                     reason = "stop" if stopped else "length"
-                    yield Generation(row, drawn[index], logprob[index], reason, labels[index])
+                    yield Generation(row, drawn[index], logprob[index], reason, labels[index], cached[index])
                 else:
                     staying.append(slot)
             if not staying:
@@ -200,10 +206,18 @@ class Decoder:
         """Let go of the kept prefix."""
         self._prefix, self._prefix_cache = (), None
 
-    def _prefill(self, prompts: list[Ids], room: int) -> tuple[Any, Any, Any]:
-        """Compute the prompts; return the logits after the last token, the cache and the mask, a row a prompt."""
+    def _prefill(self, prompts: list[Ids], room: int) -> tuple[Any, Any, Any, int, int]:
+        """Compute the prompts.
+
+        Returns
+        -------
+        tuple
+            The logits after the last token, the cache and the mask, each with a row for each prompt; the tokens that all
+            prompts share; and how many of those were there from the batch before.
+        """
         longest = max(map(len, prompts))
         shared = shared_prefix(prompts) if self._shareable(longest + room) else 0
+        kept_tokens = common_prefix(self._prefix, prompts[0][:shared])
         cache = self._shared_cache(prompts[0][:shared])
         cache.batch_repeat_interleave(len(prompts))
         ids = torch.full((len(prompts), longest - shared), self._pad_id)
@@ -225,7 +239,7 @@ class Decoder:
             use_cache=True,
             logits_to_keep=1,
         )
-        return output.logits[:, -1], cache, mask
+        return output.logits[:, -1], cache, mask, shared, kept_tokens
 
     def _shareable(self, length: int) -> bool:
         """Whether padding may stand between a shared prefix and the rest.
@@ -269,3 +283,22 @@ class Decoder:
             tuple(float(scores[place, ids].logsumexp(dim=0)) for ids in row.labels) if row.labels else None
             for row, place in zip(rows, source, strict=True)
         ]
+
+
+def _cached_tokens(rows: Sequence[Row], shared: int, kept: int) -> list[int]:
+    """For each row the tokens of its prompt that were computed for another row or another batch.
+
+    Parameters
+    ----------
+    shared
+        Tokens that all prompts have in common; the first row pays for them,
+    kept
+        but not for those that were there before.
+    """
+    paid: set[Ids] = set()
+    found = []
+    for row in rows:
+        first = len(paid) == 0
+        found.append(len(row.prompt) if row.prompt in paid else kept if first else shared)
+        paid.add(row.prompt)
+    return found

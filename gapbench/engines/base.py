@@ -3,6 +3,9 @@
 An engine takes an iterator of requests and yields results as they finish, each under the caller's own key.
 Starting, batching, stopping and memory are its own business. It says in `capabilities` what it can do, and
 stages adapt or refuse in one clear line.
+
+The iterator may give None in place of a request: there is none at the moment, and results must come before there are
+more. An engine then works on what it holds and asks again; it is never told to wait while it holds nothing.
 """
 
 from __future__ import annotations
@@ -86,6 +89,11 @@ class Result:
     label_logprobs
         For each label of the request, the log of the total probability of first tokens that spell it,
         ignoring case and surrounding space; None where no labels were asked for.
+    n_prompt
+        Tokens of the prompt; 0 where the engine does not say.
+    n_cached
+        How many of them were not computed for this result, but found in a prefix cache or shared with another result;
+        None where the engine does not say.
     """
 
     key: Key
@@ -95,11 +103,23 @@ class Result:
     logprob: float | None
     finish_reason: str
     label_logprobs: tuple[float, ...] | None = None
+    n_prompt: int = 0
+    n_cached: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do beyond producing text."""
+    """What an engine can do beyond producing text.
+
+    Attributes
+    ----------
+    seeds
+        Every generation is drawn from its request's own seed, whatever else is drawn beside it.
+    logprobs, labels
+        Results carry `logprob`, `label_logprobs`.
+    prefix_cache
+        What prompts share from the start is computed once.
+    """
 
     seeds: bool = False
     logprobs: bool = False
@@ -144,8 +164,15 @@ class Engine(ABC):
     def __init__(self, model: str, **options: Any) -> None: ...
 
     @abstractmethod
-    def run(self, requests: Iterable[Request]) -> Iterator[Result]:
-        """Yield one result for each key of each request, in any order."""
+    def run(self, requests: Iterable[Request | None]) -> Iterator[Result]:
+        """Yield one result for each key of each request, in any order and as soon as it is there.
+
+        Raises
+        ------
+        UserError
+            If nothing can be drawn at all, as where a server refuses the key. What concerns one request alone is that
+            result's `error:<reason>`.
+        """
 
     def bind(self, prompts: Sequence[Prompt]) -> None:  # noqa: B027 (most engines have nothing to do here)
         """Learn the prompts of the run; only a simulated engine needs the answer key."""

@@ -183,7 +183,7 @@ class SimulatedEngine(Engine):
         )
         return Prompts(p, level, shift, np.full(len(known), 1 / len(known)))
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Result]:
+    def run(self, requests: Iterable[Request | None]) -> Iterator[Result]:
         """Yield one result for each key of each request, in order.
 
         Raises
@@ -192,6 +192,8 @@ class SimulatedEngine(Engine):
             If a prompt is not bound, or other than two labels are asked for.
         """
         for request in requests:
+            if request is None:
+                continue
             if len(request.labels) not in (0, 2):
                 raise UserError(f"engine 'simulated' judges by two labels, not by {len(request.labels)}")
             for key, seed in zip(request.keys, request.seeds, strict=True):

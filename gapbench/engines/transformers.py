@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gapbench.engines._batches import Ids, cut
 from gapbench.engines._decode import Decoder, Generation, Row
-from gapbench.engines.base import Capabilities, Engine, Key, ModelInfo, Request, Result, engines, render_plain
+from gapbench.engines._prompting import Prompting, context_refusal
+from gapbench.engines.base import Capabilities, Engine, Key, ModelInfo, Request, Result, engines
 from gapbench.errors import UserError
 from gapbench.models import ResolvedModel, resolve, unknown_model
 from gapbench.records import error_status
@@ -74,16 +75,14 @@ class TransformersEngine(Engine):
             raise unknown_model(model, str(failure)) from failure
         self._network.to(self._device).eval()
         self.model = _describe(model, resolved, self._network, self._tokenizer)
-        self._stop_ids = {
-            style: _stop_ids(self._network, self._tokenizer, style == "chat") for style in ("plain", "chat")
-        }
-        self._spellings: dict[str, list[int]] = {}
+        ends = self._network.generation_config.eos_token_id
+        self._prompting = Prompting(self._tokenizer, ends if isinstance(ends, list) else [ends])
         self._label_ids: dict[str, Any] = {}
         pad = self._tokenizer.pad_token_id
         self._decoder = Decoder(self._network, pad_id=0 if pad is None else pad)
         self._token_bytes = _cache_bytes_per_token(self._network)
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Result]:
+    def run(self, requests: Iterable[Request | None]) -> Iterator[Result]:
         """Yield one result for each key of each request, as it finishes.
 
         Requests are read as far as one window of rows reaches, so that results come while requests are still made.
@@ -91,17 +90,18 @@ class TransformersEngine(Engine):
         window: list[Row] = []
         longest = 0
         for request in requests:
+            if request is None:
+                yield from self._finish(window)
+                window, longest = [], 0
+                continue
             try:
-                prompt = self._encode(request)
+                prompt = self._prompting.encode(request)
             except jinja2.TemplateError as refusal:
                 yield from _failures(request.keys, f"the chat template refuses the messages: {refusal}")
                 continue
-            limit = (
-                self.model.context or len(prompt) + request.sampling.max_tokens
-            ) - request.sampling.max_tokens
-            if len(prompt) > limit:
-                reason = f"prompt longer than the context ({len(prompt)} tokens, limit {limit})"
-                yield from _failures(request.keys, reason)
+            too_long = context_refusal(len(prompt), self.model.context, request.sampling.max_tokens)
+            if too_long:
+                yield from _failures(request.keys, too_long)
                 continue
             for key, seed in zip(request.keys, request.seeds, strict=True):
                 longest = max(longest, len(prompt) + request.sampling.max_tokens)
@@ -134,29 +134,14 @@ class TransformersEngine(Engine):
             budget = torch.cuda.mem_get_info(self._device)[0] // 2
         return rows <= self._max_rows and rows * length * self._token_bytes <= budget
 
-    def _encode(self, request: Request) -> Ids:
-        """Token ids of a conversation: the model's own template in chat style, where it has one."""
-        if request.style == "chat" and self.model.chat_template and request.messages:
-            turns = [{"role": message.role, "content": message.content} for message in request.messages]
-            ids = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
-        else:
-            ids = self._tokenizer(render_plain(request.messages)).input_ids
-        # A model must be given something to continue.
-        return tuple(ids) or (min(self._stop_ids["plain"], default=0),)
-
     def _row(self, request: Request, prompt: Ids, key: Key, seed: int) -> Row:
         labels = tuple(self._spelled(label) for label in request.labels)
-        return Row(key, seed, prompt, request.sampling, self._stop_ids[request.style], labels)
+        return Row(key, seed, prompt, request.sampling, self._prompting.stop_ids[request.style], labels)
 
     def _spelled(self, label: str) -> Any:
-        """The tokens that spell `label`, ignoring case and surrounding space, as an index tensor."""
+        """The tokens that spell `label`, as an index tensor."""
         if label not in self._label_ids:
-            if not self._spellings:
-                self._spellings = defaultdict(list)
-                pieces = self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))])
-                for token, piece in enumerate(pieces):
-                    self._spellings[piece.strip().casefold()].append(token)
-            ids = self._spellings.get(label.strip().casefold(), [])
+            ids = self._prompting.spelled(label)
             self._label_ids[label] = torch.tensor(ids, dtype=torch.long, device=self._device)
         return self._label_ids[label]
 
@@ -228,6 +213,8 @@ class TransformersEngine(Engine):
             logprob=generation.logprob,
             finish_reason=generation.finish_reason,
             label_logprobs=generation.label_logprobs,
+            n_prompt=len(row.prompt),
+            n_cached=generation.n_cached,
         )
 
 
@@ -254,23 +241,6 @@ def _describe(name: str, resolved: ResolvedModel, network: Any, tokenizer: Any) 
         chat_template=bool(tokenizer.chat_template),
         licence=known.licence if known else None,
     )
-
-
-def _stop_ids(network: Any, tokenizer: Any, chat: bool) -> frozenset[int]:
-    """End-of-sequence tokens and, in chat style, the token that the template puts after a reply."""
-    ends = network.generation_config.eos_token_id
-    ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
-    if chat and tokenizer.chat_template:
-        reply = "gapbench"
-        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": reply}]
-        after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(reply)[2]
-        special = [
-            token
-            for token in tokenizer(after, add_special_tokens=False).input_ids
-            if token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder
-        ]
-        ids |= set(special[:1])
-    return frozenset(ids)
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
