@@ -22,7 +22,7 @@ from rich.console import Console
 import gapbench
 from gapbench.design.grow import grow, reached
 from gapbench.engines.base import engines
-from gapbench.errors import UnfinishedWarning, UserError
+from gapbench.errors import EngineFailure, UnfinishedWarning, UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Target
 from gapbench.judging import read_spec
@@ -476,6 +476,7 @@ def _one_of(option: str, word: str, known: tuple[str, ...]) -> None:
 
 
 def _finish(run: Run, as_json: bool, **options: Any) -> None:
+    from gapbench.report.costs import cost_lines
     from gapbench.report.publish import publish
     from gapbench.report.tables import print_table
 
@@ -484,6 +485,8 @@ def _finish(run: Run, as_json: bool, **options: Any) -> None:
         print(json.dumps({"run": run.describe(), "estimates": estimates.to_json()}, allow_nan=False))
     else:
         print_table(estimates, Console())
+    for line in cost_lines(run.manifest):
+        Console(stderr=True, soft_wrap=True).print(line, highlight=False, markup=False)
     written = os.access(run.store.path, os.W_OK)
     word = (
         f"report  {run.store.path / 'report.html'}" if written else "report  none: the directory is read-only"
@@ -544,6 +547,8 @@ def main() -> None:
         _say(str(mistake), 2)
     except ClickException as mistake:
         _say(mistake.format_message(), 2)
+    except EngineFailure as failure:
+        _say(str(failure), 1)
     except (KeyboardInterrupt, typer.Abort):
         _say("stopped; every finished row is kept, go on with the same command and --resume", INTERRUPTED)
     except BrokenPipeError:

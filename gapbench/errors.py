@@ -8,5 +8,12 @@ class UserError(Exception):
     """
 
 
+class EngineFailure(Exception):
+    """An engine broke or fell silent amid a run; what was finished is kept.
+
+    The command line prints the message alone and exits with code 1.
+    """
+
+
 class UnfinishedWarning(UserWarning):
     """Numbers are given for what is there of a run that was interrupted."""

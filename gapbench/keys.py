@@ -44,6 +44,10 @@ class PromptNumbers:
         """(task, prompt_id) of each number."""
         return list(self._numbers)
 
+    def number(self, key: tuple[str, str]) -> int | None:
+        """The number of one prompt; None for one that is not known."""
+        return self._numbers.get(key)
+
     def of(self, task: pa.DictionaryArray, prompt_id: pa.DictionaryArray, *, add: bool = False) -> Int:
         """Number of each row's prompt, -1 for one that is not known.
 

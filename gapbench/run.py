@@ -27,14 +27,13 @@ from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Estimates, Target
 from gapbench.estimate.table import estimate_panels
-from gapbench.flow import Flow
 from gapbench.graders.base import Grader, graders
 from gapbench.judging import VerifierSpec, make_verifier, stored_for
 from gapbench.launch import Engines, EngineSpec
 from gapbench.panel import Panel, build_panels
-from gapbench.records import Prompt, Response
+from gapbench.records import Prompt
 from gapbench.savings import Savings
-from gapbench.stages import Judging, Sampler, check_needs
+from gapbench.stages import Flow, Judging, Sampler, check_needs
 from gapbench.store import RunStore, Writer
 from gapbench.store.manifest import check_manifest
 from gapbench.tasks import Split, Suite, load_suite
@@ -306,13 +305,14 @@ class Run:
     ) -> None:
         """Let stages run over one engine, and tell the manifest."""
         config = self.config
+        prompts = self.store.rows(Prompt)
         bound: list[Engine] = []
 
         def engine() -> Engine:
             if not bound:
                 started = pool.get(spec)
                 check_needs(started, asking)
-                started.bind(self.store.rows(Prompt))
+                started.bind(prompts)
                 bound.append(started)
                 self._describe(spec, started, asking)
             return bound[0]
@@ -320,8 +320,9 @@ class Run:
         flow = Flow(
             self.store,
             writer,
+            prompts,
             engine,
-            sampler=Sampler(self.store, self.sampling(), config.n, config.seed)
+            sampler=Sampler(self.store, prompts, self.sampling(), config.n, config.seed)
             if "sample" in stages
             else None,
             graders=self.graders() if "grade" in stages else None,
@@ -432,7 +433,7 @@ def execute(
     # The lock comes before the manifest is touched: a process that is refused leaves no trace.
     with store.writing() as writer:
         run = Run(out)
-        if store.keys(Response):  # before the first response nothing is lost by another configuration
+        if store.count("responses"):  # before the first response nothing is lost by another configuration
             config.grown_from(run.config)
         if run.manifest["suite"]["digest"] != suite.digest:
             raise UserError(f"{out}: suite '{config.suite}' has changed since this run; name a new --out")

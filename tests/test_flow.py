@@ -11,12 +11,12 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from gapbench import flow
 from gapbench.engines.base import Capabilities, Engine, ModelInfo, Request, Result, engines
 from gapbench.errors import UserError
 from gapbench.judging import VerifierSpec, make_verifier, read_spec
 from gapbench.records import UNPARSED, Comparison, Message, Prompt, Response, Verdict
 from gapbench.run import Run, RunConfig, execute
+from gapbench.stages import flow
 from gapbench.verifiers.base import (
     DerivedVerifier,
     Judgement,
@@ -48,11 +48,14 @@ class Scripted(Engine):
     def close(self) -> None:
         CLOSED.append(self.model.id)
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Result]:
+    def run(self, requests: Iterable[Request | None]) -> Iterator[Result]:
         waiting: list[Request] = []
         for request in requests:  # as the transformers engine: a window is read before any of it is answered
-            waiting.append(request)
-            if len(waiting) >= self.window:
+            if request is None:
+                assert waiting, "told to work on what it holds while it holds nothing"
+            else:
+                waiting.append(request)
+            if request is None or len(waiting) >= self.window:
                 yield from self._answer(waiting)
                 waiting = []
         yield from self._answer(waiting)

@@ -28,6 +28,7 @@ from gapbench.estimate.results import Estimate, Estimates
 from gapbench.estimate.table import estimate_panels
 from gapbench.panel import Panel, Scores
 from gapbench.report import content, quality, summary
+from gapbench.report.costs import stage_costs
 from gapbench.report.definitions import DEFINITIONS
 from gapbench.report.figures import report_figures
 from gapbench.report.html import write_report
@@ -715,7 +716,7 @@ def test_quality_and_cost_are_counted(page: Page, panels: list[Panel]) -> None:
     verdicts = {(v.domain, v.verifier): v for v in quality.verdict_quality(panels)}
     assert verdicts["gcd", "yesno"].missing == 1
     assert verdicts["gcd", "mute"].share == 1.0
-    sample, verify = quality.stage_costs(MANIFEST)
+    sample, verify = stage_costs(MANIFEST)
     assert (sample.sittings, sample.unfinished, sample.tokens, sample.seconds) == (2, 1, 52000, 300.5)
     assert verify.statuses == {"scored": 4500, "unparsed": 100}
     assert "52,000" in page.section("cost")

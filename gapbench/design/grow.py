@@ -24,7 +24,7 @@ from gapbench.design.topup import Growth, Size
 from gapbench.errors import UserError
 from gapbench.estimate.selection import BestOf
 from gapbench.launch import Engines
-from gapbench.records import Prompt, Response
+from gapbench.records import Prompt
 from gapbench.run import Run, RunConfig, execute
 from gapbench.savings import Savings
 from gapbench.store import RunStore
@@ -82,7 +82,7 @@ def grow(
     awaited = None
     if told:
         awaited = Awaited(told["verifier"], told["n"], told["m"])
-    elif before is not None and store.keys(Response):
+    elif before is not None and store.count("responses"):
         awaited = awaited_of(before, before.panels())
     most = math.inf if config.limit is None else config.limit
     with Engines() as engines:

@@ -24,9 +24,18 @@ NOTHING = Graded(answer=None, cluster=None, utility=0.0, status=NO_ANSWER)
 
 
 class Grader(ABC):
-    """Options come from the task's YAML as keyword arguments."""
+    """Options come from the task's YAML as keyword arguments.
+
+    The same reply to the same prompt gets the same grade: it is not graded twice.
+
+    Attributes
+    ----------
+    waits
+        Whether grading waits for another process. Such graders are called in threads, several at a time.
+    """
 
     name: ClassVar[str]
+    waits: ClassVar[bool] = False
 
     @abstractmethod
     def grade(self, prompt: Prompt, text: str) -> Graded:

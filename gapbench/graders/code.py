@@ -140,6 +140,8 @@ class Code(Grader):
         Processor time, and time on the clock, for all tests of one program.
     """
 
+    waits = True
+
     def __init__(
         self,
         header: str = "prompt",

@@ -99,6 +99,8 @@ class Math(Grader):
         Processor time for one comparison; an answer that takes longer is not right.
     """
 
+    waits = True
+
     def __init__(self, seconds: float = 5.0) -> None:
         self.seconds = seconds
 

@@ -30,6 +30,8 @@ class Procedural(Grader):
         Processor time for one reply; one that takes longer is not right.
     """
 
+    waits = True
+
     def __init__(self, threshold: float | None = 1.0, first_line: bool = False, seconds: float = 5.0) -> None:
         if threshold is not None and not 0 < threshold <= 1:
             raise UserError(

@@ -20,6 +20,7 @@ import gapbench
 from gapbench.estimate.results import Estimates
 from gapbench.panel import Panel
 from gapbench.report import content, quality, summary
+from gapbench.report.costs import HELD_UP, engine_share, stage_costs
 from gapbench.report.definitions import DEFINITIONS
 from gapbench.report.plots import write_svg
 from gapbench.report.style import GREY, GRID, INK, PAPER
@@ -114,7 +115,9 @@ def write_report(
         examples=_examples(examples),
         responses=quality.response_quality(panels),
         verdicts=quality.verdict_quality(panels),
-        costs=quality.stage_costs(manifest),
+        costs=stage_costs(manifest),
+        engine_share=engine_share(stage_costs(manifest)),
+        held_up=HELD_UP,
         limits=content.limits(view, manifest),
         task_limits=content.task_limits(manifest),
         simulated=content.simulated(manifest),

@@ -1,11 +1,10 @@
-"""What is missing from a run and what it cost: counted from its panels and its manifest."""
+"""What is missing from a run, counted from its panels, and what its manifest says."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,20 +56,6 @@ class VerdictQuality:
         return self.missing / max(self.judged + self.missing, 1)
 
 
-@dataclass
-class StageCost:
-    """What a stage took, summed over its sittings; a sitting that was killed has counted nothing."""
-
-    stage: str
-    sittings: int = 0
-    unfinished: int = 0
-    rows: int = 0
-    requests: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    statuses: Counter[str] = field(default_factory=Counter)
-
-
 def response_quality(panels: Sequence[Panel]) -> list[ResponseQuality]:
     """One row a task."""
     rows = []
@@ -104,24 +89,6 @@ def verdict_quality(panels: Sequence[Panel]) -> list[VerdictQuality]:
                 VerdictQuality(panel.domain, panel.task, verifier, judged, int(counted.sum()) - judged)
             )
     return rows
-
-
-def stage_costs(manifest: Mapping[str, Any]) -> list[StageCost]:
-    """One row a stage, from the `sessions` of a run's manifest."""
-    costs: dict[str, StageCost] = {}
-    for session in manifest.get("sessions", []):
-        name = str(session.get("stage", ""))
-        cost = costs.setdefault(name, StageCost(name))
-        cost.sittings += 1
-        if "seconds" not in session:
-            cost.unfinished += 1
-            continue
-        cost.rows += int(session.get("rows", 0))
-        cost.requests += int(session.get("requests", 0))
-        cost.tokens += int(session.get("tokens", 0))
-        cost.seconds += float(session["seconds"])
-        cost.statuses.update(session.get("statuses", {}))
-    return list(costs.values())
 
 
 def temperatures(manifest: Mapping[str, Any]) -> list[float]:

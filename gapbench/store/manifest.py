@@ -16,6 +16,7 @@ from gapbench.errors import UserError
 
 M = TypeVar("M", bound=BaseModel)
 Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -76,7 +77,10 @@ class SessionFacts(_Facts):
     rows: Count = 0
     requests: Count = 0
     tokens: Count = 0
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    seconds: Seconds = 0.0
+    engine_seconds: Seconds = 0.0
     statuses: dict[str, Count] = {}
 
 

@@ -222,20 +222,30 @@ class RunStore:
         UserError
             As `read`, or if a key stands there twice or a row is none of this table.
         """
-        folder = self.path / row_type.table
         rows: dict[tuple[Any, ...], R] = {}
-        for record in self.read(row_type.table).to_pylist():
-            try:
-                row = row_type.from_record(record)
-            except (ValueError, TypeError) as bad:
-                key = tuple(record[name] for name in row_type.key_columns)
-                raise UserError(
-                    f"{folder}: the row {key} is none of this table ({bad}); restore it"
-                ) from None
+        for row in self.stream(row_type):
             if row.key in rows:
-                refuse_twice(folder, row.key)
+                refuse_twice(self.path / row_type.table, row.key)
             rows[row.key] = row
         return list(rows.values())
+
+    def stream(self, row_type: type[R]) -> Iterator[R]:
+        """The rows of a table as typed rows, one after the other.
+
+        Raises
+        ------
+        UserError
+            As `read`, or if a row is none of this table.
+        """
+        for batch in self._batches(row_type.table, row_type.schema.names, as_dictionaries=False):
+            for record in batch.to_pylist():
+                try:
+                    yield row_type.from_record(record)
+                except (ValueError, TypeError) as bad:
+                    key = tuple(record[name] for name in row_type.key_columns)
+                    raise UserError(
+                        f"{self.path / row_type.table}: the row {key} is none of this table ({bad}); restore it"
+                    ) from None
 
     def keys(self, row_type: type[Row]) -> set[tuple[Any, ...]]:
         """The keys of all finished rows of a table.

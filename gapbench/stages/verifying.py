@@ -1,34 +1,23 @@
-"""What each stage asks for and makes of it: sampling, grading, verifying.
-
-A stage looks only at the store for what is missing, never at what another has in memory; that is what makes each of
-them run alone, and what makes a killed run resumable. `gapbench.flow` lets them run at once over one engine.
-"""
+"""Verifying: the verdicts and comparisons that a run still lacks."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
 
 import numpy as np
 
-from gapbench.engines.base import Engine, Key, Request, Result, Sampling, derive_seed
+from gapbench.engines.base import Engine, Key, Request, Result, derive_seed
 from gapbench.errors import UserError
-from gapbench.graders.base import Grader
-from gapbench.records import (
-    TRUNCATED,
-    Comparison,
-    Grade,
-    Message,
-    Prompt,
-    Response,
-    Verdict,
-    error_status,
-    is_error,
-)
+from gapbench.records import Comparison, Message, Prompt, Verdict
 from gapbench.savings import Savings
+from gapbench.stages.jobs import Jobs
+from gapbench.stages.pools import Drawn
+from gapbench.stages.sampling import whole
 from gapbench.store import RunStore
+from gapbench.store.finished import Finished
 from gapbench.verifiers.base import (
     AskingVerifier,
     Judgement,
@@ -38,155 +27,6 @@ from gapbench.verifiers.base import (
     ToolVerifier,
     Verifier,
 )
-
-PromptKey = tuple[str, str]
-
-
-@dataclass
-class Session:
-    """What one stage of one sitting did; recorded in the manifest.
-
-    Attributes
-    ----------
-    rows
-        Rows appended.
-    requests, tokens
-        Generations asked of the engine, and tokens it generated for them.
-    seconds
-        Wall time. Where stages run at once, the wait for each row counts for the stage that the row belongs to.
-    """
-
-    stage: str
-    rows: int = 0
-    requests: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    statuses: dict[str, int] = field(default_factory=dict)
-
-    def count(self, status: str) -> None:
-        """Add one row of this status; errors are counted under the word alone."""
-        self.rows += 1
-        word = "error" if is_error(status) else status
-        self.statuses[word] = self.statuses.get(word, 0) + 1
-
-
-def whole(text: str) -> str:
-    """Text that any file can hold: half of a surrogate pair, which a cut reply may end in, becomes `?`."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-class Sampler:
-    """The responses that a run still lacks, up to `n` for each prompt.
-
-    Parameters
-    ----------
-    sampling
-        For each task, how its tokens are drawn.
-    n
-        Responses wanted for each prompt.
-    seed
-        The run's seed; each response's own is derived from it, the task, the prompt and the response's index.
-    """
-
-    def __init__(self, store: RunStore, sampling: Mapping[str, Sampling], n: int, seed: int) -> None:
-        self.n = n
-        self._prompts = store.rows(Prompt)
-        self._sampling = sampling
-        self._seed = seed
-        self._seeds: dict[Key, int] = {}
-        done = store.keys(Response)
-        self.missing: dict[PromptKey, set[int]] = {
-            (p.task, p.prompt_id): {i for i in range(n) if (p.task, p.prompt_id, i) not in done}
-            for p in self._prompts
-        }
-
-    @property
-    def total(self) -> int:
-        """Responses that are missing."""
-        return sum(map(len, self.missing.values()))
-
-    def requests(self) -> Iterator[Request]:
-        """One request for each prompt that lacks responses."""
-        for prompt in self._prompts:
-            keys: list[Key] = [
-                (prompt.task, prompt.prompt_id, i)
-                for i in sorted(self.missing[prompt.task, prompt.prompt_id])
-            ]
-            if not keys:
-                continue
-            own = {key: derive_seed(self._seed, "response", *key) for key in keys}
-            self._seeds.update(own)
-            yield Request(
-                prompt.messages, prompt.style, tuple(keys), tuple(own.values()), self._sampling[prompt.task]
-            )
-
-    def take(self, result: Result) -> Response:
-        """The row of a finished generation."""
-        task, prompt_id, index = result.key
-        self.missing[task, prompt_id].discard(index)
-        return Response(
-            task,
-            prompt_id,
-            index,
-            text=whole(result.text),
-            token_ids=result.token_ids,
-            n_tokens=result.n_tokens,
-            logprob=result.logprob,
-            finish_reason=result.finish_reason,
-            seed=self._seeds.pop(result.key),
-        )
-
-
-def grade_one(grader: Grader, prompt: Prompt, response: Response) -> Grade:
-    """Grade one response.
-
-    An engine's error stays an error and leaves N; a reply cut at the token limit is `truncated`, utility 0, whatever
-    stands in it, because an answer inside an unfinished reply is not one the model committed to.
-    """
-    key = response.task, response.prompt_id, response.response
-    if is_error(response.finish_reason):
-        return Grade(*key, answer=None, cluster=None, utility=None, status=response.finish_reason)
-    if response.finish_reason == "length":
-        return Grade(*key, answer=None, cluster=None, utility=0.0, status=TRUNCATED)
-    try:
-        graded = grader.grade(prompt, response.text)
-    except Exception as failure:  # a plug-in's grader may break on one reply; that must not cost the run
-        return Grade(*key, None, None, None, error_status(f"grader {type(failure).__name__}: {failure}"))
-    return Grade(*key, graded.answer, graded.cluster, graded.utility, graded.status)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A response as the verifying stage needs it; `utility` is NaN where it has none."""
-
-    response: int
-    text: str
-    finish_reason: str
-    utility: float
-
-    @property
-    def judged(self) -> bool:
-        """Whether there is anything to judge: an empty reply and an error get no verdict."""
-        return bool(self.text.strip()) and not is_error(self.finish_reason)
-
-
-def read_pools(store: RunStore) -> dict[PromptKey, list[Drawn]]:
-    """Every prompt's responses, in order."""
-    graded = store.read("grades", ["task", "prompt_id", "response", "utility"])
-    columns = (graded[name].to_pylist() for name in graded.column_names)
-    utility = {(t, p, r): u for t, p, r, u in zip(*columns, strict=True)}
-    pools: dict[PromptKey, list[Drawn]] = {}
-    names = ["task", "prompt_id", "response", "text", "finish_reason"]
-    drawn = store.read("responses", names)
-    for task, prompt_id, index, text, reason in zip(
-        *(drawn[name].to_pylist() for name in names), strict=True
-    ):
-        own = utility.get((task, prompt_id, index))
-        one = Drawn(index, text, reason, nan if own is None else own)
-        pools.setdefault((task, prompt_id), []).append(one)
-    for pool in pools.values():
-        pool.sort(key=lambda one: one.response)
-    return pools
 
 
 @dataclass
@@ -217,6 +57,11 @@ class Judging:
         The run's seed.
     savings
         Which responses are worth a verdict.
+
+    Attributes
+    ----------
+    waiting
+        Rows that have been asked for and not yet been given to the engine.
     """
 
     def __init__(
@@ -228,11 +73,8 @@ class Judging:
         }
         self._seed = seed
         self._savings = savings
-        self._done = store.keys(Verdict)
-        self._compared: dict[Key, dict[Pair, float]] = {}
-        for row in store.rows(Comparison):
-            known = self._compared.setdefault((row.task, row.prompt_id, row.verifier), {})
-            known[row.response_a, row.response_b] = nan if row.score is None else row.score
+        self._done = Finished(store, Verdict)
+        self._compared = Finished(store, Comparison, "score")
         self._matches: dict[Key, _Match] = {}
         self._queues: dict[str, deque[Request]] = {name: deque() for name in self.verifiers}
         self._seeds: dict[Key, int] = {}
@@ -248,40 +90,58 @@ class Judging:
         """Rows that a prompt with so many responses may need: one for each response and replicate."""
         return pool * sum(self._replicates.values())
 
-    def open(self, prompt: Prompt, pool: Sequence[Drawn]) -> tuple[list[Verdict], int]:
+    def open(
+        self, prompt: Prompt, pool: Sequence[Drawn], jobs: Jobs, then: Callable[[Sequence[Verdict]], None]
+    ) -> int:
         """Take up a prompt whose responses are there.
+
+        Parameters
+        ----------
+        jobs, then
+            Where tools run, and what takes their verdicts.
 
         Returns
         -------
-        list of Verdict
-            What tools found, at once.
         int
-            Rows that were asked of a model.
+            Rows that will come of it, comparisons of later rounds not counted.
         """
-        found: list[Verdict] = []
-        before = self.waiting
+        done = self._done.of(prompt.key)
+        before, checked = self.waiting, 0
         for name, verifier in self.verifiers.items():
             if not verifier.applies(prompt):
                 continue
-            chosen = self._chosen(verifier, prompt, pool)
             texts: dict[str, list[int]] = {}
-            for one in chosen:
+            for one in self._chosen(verifier, prompt, pool):
                 texts.setdefault(one.text.strip(), []).append(one.response)
             if isinstance(verifier, PairVerifier):
                 self._open_match(name, verifier, prompt, texts)
             for text, indexes in texts.items():
-                keys = [
-                    (prompt.task, prompt.prompt_id, index, name, replicate)
+                keys: list[Key] = [
+                    (*prompt.key, index, name, replicate)
                     for index in indexes
                     for replicate in range(self._replicates[name])
+                    if (index, name, replicate) not in done
                 ]
-                keys = [key for key in keys if key not in self._done]
                 if keys and isinstance(verifier, ToolVerifier):
-                    judgement = verifier.check(prompt, text)
-                    found += [self._verdict(key, judgement, 0, "tool", None) for key in keys]
+                    checked += len(keys)
+                    self._check(verifier, prompt, text, keys, jobs, then)
                 elif keys and isinstance(verifier, ModelVerifier):
                     self._ask(verifier, prompt, verifier.messages(prompt, text), keys)
-        return found, self.waiting - before
+        return self.waiting - before + checked
+
+    def _check(
+        self,
+        verifier: ToolVerifier,
+        prompt: Prompt,
+        text: str,
+        keys: Sequence[Key],
+        jobs: Jobs,
+        then: Callable[[Sequence[Verdict]], None],
+    ) -> None:
+        def hand_on(judgement: Judgement) -> None:
+            then([self._verdict(key, judgement, 0, "tool", None) for key in keys])
+
+        jobs.do(lambda: verifier.check(prompt, text), hand_on, waits=True)
 
     def _chosen(self, verifier: Verifier, prompt: Prompt, pool: Sequence[Drawn]) -> list[Drawn]:
         saved = self._savings.of(verifier)
@@ -321,23 +181,26 @@ class Judging:
                 self.waiting -= len(request.keys)
                 yield request
 
-    def take(self, result: Result, judge: str) -> tuple[Verdict | Comparison, bool]:
+    def take(self, result: Result, judge: str, *, seeded: bool = True) -> tuple[Verdict | Comparison, bool]:
         """The row of a finished generation, and whether tokens were spent for it alone.
 
         Parameters
         ----------
         judge
             Id of the model that was asked.
+        seeded
+            Whether it was drawn from the request's own seed.
         """
+        seed = self._seeds.pop(result.key)
+        own_seed = seed if seeded else None
         if len(result.key) > 5:
-            return self._take_comparison(result, judge), True
+            return self._take_comparison(result, judge, own_seed), True
         verifier = self.verifiers[result.key[3]]
         assert isinstance(verifier, ModelVerifier)
         # One forward pass answers every key of a deterministic request; its token is counted once.
         shared = self._lead.pop(result.key) != result.key and verifier.deterministic
         tokens = 0 if shared else result.n_tokens
-        seed = self._seeds.pop(result.key)
-        return self._verdict(result.key, verifier.parse(result), tokens, judge, seed), not shared
+        return self._verdict(result.key, verifier.parse(result), tokens, judge, own_seed), not shared
 
     def _verdict(self, key: Key, judgement: Judgement, tokens: int, judge: str, seed: int | None) -> Verdict:
         task, prompt_id, index, name, replicate = key
@@ -360,7 +223,12 @@ class Judging:
     ) -> None:
         key = (prompt.task, prompt.prompt_id, name)
         entrants = {indexes[0]: text for text, indexes in texts.items()}
-        self._matches[key] = _Match(prompt, entrants, dict(self._compared.get(key, {})))
+        known = {
+            (a, b): score
+            for (a, b, judge, _), score in self._compared.of(prompt.key).items()
+            if judge == name
+        }
+        self._matches[key] = _Match(prompt, entrants, known)
         self._next_round(key, verifier)
 
     def _next_round(self, key: Key, verifier: PairVerifier) -> None:
@@ -377,7 +245,7 @@ class Judging:
         if match.asked <= match.won.keys():
             del self._matches[key]
 
-    def _take_comparison(self, result: Result, judge: str) -> Comparison:
+    def _take_comparison(self, result: Result, judge: str, seed: int | None) -> Comparison:
         task, prompt_id, first, second, name, replicate = result.key
         verifier = self.verifiers[name]
         assert isinstance(verifier, PairVerifier)
@@ -405,7 +273,7 @@ class Judging:
             text=whole(judgement.text),
             n_tokens=result.n_tokens,
             judge=judge,
-            seed=self._seeds.pop(result.key),
+            seed=seed,
         )
 
 
