@@ -441,9 +441,21 @@ def validate(
 @app.command()
 def ls(
     what: Annotated[str, typer.Argument(help="suites, tasks, verifiers, engines or models.")],
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--models", metavar="FILE", help="A YAML file of models beyond those known; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List what there is."""
-    from gapbench.models import EMBEDDED
+    """List what there is; of models, what is known of their size, training and lineage.
+
+    Example: gapbench ls suites; gapbench ls models --json
+    """
+    if what == "models":
+        _list_models(models or [], as_json)
+        return
+    if models or as_json:
+        raise UserError(f"ls {what}: --models and --json belong to `ls models`; leave them out")
     from gapbench.tasks import list_suites, list_tasks
 
     listings: dict[str, Callable[[], list[tuple[str, str]]]] = {
@@ -453,14 +465,27 @@ def ls(
         ],
         "verifiers": lambda: [(name, verifiers.get(name).cost) for name in verifiers.names()],
         "engines": lambda: [(name, _first_line(name)) for name in engines.names()],
-        "models": lambda: [(alias, f"{model.id}; {model.licence}") for alias, model in EMBEDDED.items()],
     }
     if what not in listings:
-        raise UserError(f"nothing called '{what}' to list; there are: {', '.join(listings)}")
+        raise UserError(f"nothing called '{what}' to list; there are: {', '.join([*listings, 'models'])}")
     rows = listings[what]()
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}".rstrip())
+
+
+def _list_models(files: list[Path], as_json: bool) -> None:
+    from gapbench.catalog import load_catalog
+    from gapbench.models import EMBEDDED
+
+    catalog = load_catalog(files)
+    if as_json:
+        print(json.dumps({"models": catalog.to_json()}, allow_nan=False))
+        return
+    print(catalog.to_text())
+    print("\nNeed no hub:")
+    for alias, model in EMBEDDED.items():
+        print(f"-m {alias}  {model.id}; {model.licence}")
 
 
 def _first_line(engine: str) -> str:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import gapbench
+from gapbench.catalog import Catalog, complete_model, load_catalog
 from gapbench.engines.base import Engine, Sampling, engines
 from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
@@ -305,6 +306,7 @@ class Run:
     ) -> None:
         """Let stages run over one engine, and tell the manifest."""
         config = self.config
+        catalog = load_catalog()
         prompts = self.store.rows(Prompt)
         bound: list[Engine] = []
 
@@ -314,7 +316,7 @@ class Run:
                 check_needs(started, asking)
                 started.bind(prompts)
                 bound.append(started)
-                self._describe(spec, started, asking)
+                self._describe(spec, started, asking, catalog)
             return bound[0]
 
         flow = Flow(
@@ -341,12 +343,16 @@ class Run:
             sessions=[*earlier, *({**one, **asdict(session)} for one, session in ended if session.rows)]
         )
 
-    def _describe(self, spec: EngineSpec, engine: Engine, asking: Sequence[Verifier]) -> None:
+    def _describe(
+        self, spec: EngineSpec, engine: Engine, asking: Sequence[Verifier], catalog: Catalog
+    ) -> None:
+        said = engine.describe()
+        said["model"] = complete_model(said["model"], catalog)
         if spec == self.config.own_engine:
-            self.update(engine=engine.describe())
+            self.update(engine=said)
         else:
             judges = self.manifest.get("judges", {})
-            self.update(judges={**judges, **{verifier.name: engine.describe() for verifier in asking}})
+            self.update(judges={**judges, **{verifier.name: said for verifier in asking}})
 
 
 def _in_words(value: Any) -> str:
@@ -383,15 +389,8 @@ def judges_of(config: RunConfig) -> list[tuple[EngineSpec, list[Verifier]]]:
     return [(spec, list(asked.values())) for spec, asked in judges.values()]
 
 
-def execute(
-    config: RunConfig,
-    out: str | Path,
-    *,
-    resume: bool = False,
-    upto: Stage = "verify",
-    engines: Engines | None = None,
-) -> Run:
-    """Create a run, or go on with one, and bring it up to a stage.
+def prepare(config: RunConfig, out: str | Path, *, resume: bool = False) -> Run:
+    """Create a run, or open one to go on with, without drawing anything.
 
     Parameters
     ----------
@@ -401,16 +400,12 @@ def execute(
         The run directory.
     resume
         Go on with a run that is already there; without it, one that is there is an error.
-    upto
-        Last stage.
-    engines
-        As for `Run.advance`.
 
     Raises
     ------
     UserError
-        For an unknown suite, model, engine, verifier or grader, a run that is in the way, or one that was made
-        with another configuration.
+        For an unknown suite, engine, verifier or grader, a run that is in the way, or one that was made with another
+        configuration.
     """
     judges_of(config)
     control = config.savings.control
@@ -444,7 +439,36 @@ def execute(
             )
         run.update(**_manifest(config, suite))
         writer.extend(prompt for prompt in prompts if prompt.key not in known)
-    run = Run(out)
+    return Run(out)
+
+
+def execute(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    upto: Stage = "verify",
+    engines: Engines | None = None,
+) -> Run:
+    """Create a run, or go on with one, and bring it up to a stage.
+
+    Parameters
+    ----------
+    config, out, resume
+        As for `prepare`.
+    upto
+        Last stage.
+    engines
+        As for `Run.advance`.
+
+    Raises
+    ------
+    UserError
+        As `prepare`, and for an unknown model.
+    EngineFailure
+        If an engine breaks or falls silent; what was finished is kept.
+    """
+    run = prepare(config, out, resume=resume)
     run.advance(upto, engines=engines)
     return run
 

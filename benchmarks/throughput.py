@@ -1,0 +1,371 @@
+"""How much of an engine's own throughput a run keeps, and what the ways of asking it are worth.
+
+The same requests go through gapbench, with grading, verifying and storing, and through the bare engine, in turn in one
+process, so that whatever else the machine does hits both alike. The bare engine is given all requests at once, as if
+those of the verifiers had been known before any response was drawn; it parses, grades and stores nothing.
+
+    python benchmarks/throughput.py --engine transformers --out results/throughput
+    python benchmarks/throughput.py --engine simulated --prompts 500 --responses 32 --profile --out results/throughput
+    python benchmarks/throughput.py --engine vllm --model Qwen/Qwen3-8B --prompts 200 --responses 32 --compare \
+        --engine-option max_model_len=4096 --out results/gpu/throughput
+
+`--compare` (vLLM) measures further pairs: a request with n= against n single ones, requests with seeds against those
+without, the prefix cache on against off, verdicts in gapbench's order against shuffled ones. Every measurement is a JSON
+line on standard output, and in throughput.jsonl in the folder. Ratios are geometric means over rounds, with 95 % t
+intervals of their logarithms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import os
+import pstats
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from scipy.stats import t as student
+
+from gapbench.engines.base import Engine, Request, Result
+from gapbench.judging import VerifierSpec
+from gapbench.launch import Engines
+from gapbench.report.costs import engine_share, stage_costs
+from gapbench.run import RunConfig, hardware, libraries, prepare
+
+Arm = Callable[[], int]
+"""Does its work once and returns the number of generations."""
+
+
+def ratio(seconds: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """The first arm's throughput over the second's, from seconds [round, arm]."""
+    logs = np.diff(np.log(np.asarray(seconds)), axis=1)[:, 0]
+    half = (
+        student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / len(logs) ** 0.5 if len(logs) > 1 else np.inf
+    )
+    low, value, high = np.exp([logs.mean() - half, logs.mean(), logs.mean() + half]).tolist()
+    return {"ratio": round(value, 4), "low": round(low, 4), "high": round(high, 4), "rounds": len(logs)}
+
+
+def alternate(arms: dict[str, Arm], rounds: int, fresh: Callable[[], None]) -> dict[str, Any]:
+    """Run arms in turn, in the other order every second round; the ratio is that of the first to the second."""
+    names = list(arms)
+    seconds: list[dict[str, float]] = []
+    generations: dict[str, int] = {}
+    for turn in range(rounds):
+        spent: dict[str, float] = {}
+        for name in names if turn % 2 == 0 else names[::-1]:
+            fresh()
+            begun = time.perf_counter()
+            generations[name] = arms[name]()
+            spent[name] = time.perf_counter() - begun
+        seconds.append(spent)
+    assert len(set(generations.values())) == 1, f"arms drew different numbers: {generations}"
+    pairs = [[spent[name] for name in names[:2]] for spent in seconds]
+    rates = {name: round(generations[name] / np.mean([s[name] for s in seconds]), 2) for name in names}
+    return {
+        "generations": generations[names[0]],
+        "per_second": rates,
+        **ratio(pairs),
+        "seconds": [{name: round(value, 3) for name, value in spent.items()} for spent in seconds],
+    }
+
+
+class Recorder:
+    """Sees what an engine is asked and, of the transformers engine, which rows it draws together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.requests: list[Request] = []
+        self.batches: list[Any] = []
+        self._engine = engine
+        self._run = engine.run
+
+    def __enter__(self) -> Recorder:
+        self._engine.run = self._tee  # type: ignore[method-assign]
+        decoder = getattr(self._engine, "_decoder", None)
+        if decoder is not None:
+            decode = decoder.decode
+
+            def kept(rows: Sequence[Any], ended: Any) -> Iterator[Any]:
+                self.batches.append(list(rows))
+                return decode(rows, ended)  # type: ignore[no-any-return]
+
+            decoder.decode = kept
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._engine.run  # type: ignore[method-assign]
+        if self.batches:
+            del self._engine._decoder.decode  # type: ignore[attr-defined]
+
+    def _tee(self, requests: Iterable[Request | None]) -> Iterator[Result]:
+        def seen() -> Iterator[Request | None]:
+            for request in requests:
+                if request is not None:
+                    self.requests.append(request)
+                yield request
+
+        return self._run(seen())
+
+
+def bare_arms(engine: Any, seen: Recorder) -> dict[str, Arm]:
+    """The engine without gapbench, on the same requests."""
+    if engine.name == "vllm":
+        return {"LLM.generate": lambda: generate_vllm(engine, seen.requests)}
+    if engine.name == "transformers":
+        return {
+            "decode loop": lambda: sum(
+                1 for rows in seen.batches for _ in engine._decoder.decode(rows, engine._stopped)
+            ),
+            "generate": lambda: generate_transformers(engine, seen.requests),
+        }
+    return {"engine": lambda: sum(1 for _ in engine.run(iter(seen.requests)))}
+
+
+def generate_vllm(engine: Any, requests: Sequence[Request], *, seeds: bool = True, n: bool = False) -> int:
+    """Everything in one call, as a script would; `n` asks for all of a request's generations at once."""
+    prompts, parameters = [], []
+    for request in requests:
+        ids = {"prompt_token_ids": list(engine._prompting.encode(request))}
+        for key, seed in zip(request.keys, request.seeds, strict=True):
+            from gapbench.engines.vllm import _Draw
+
+            own = engine._parameters(_Draw(key, seed, request, tuple(ids["prompt_token_ids"])))
+            if not seeds or n:
+                own.seed = None
+            if n:
+                own.n = len(request.keys)
+            prompts.append(ids)
+            parameters.append(own)
+            if n:
+                break
+    outputs = engine._llm.generate(prompts, parameters, use_tqdm=False)
+    return sum(len(output.outputs) for output in outputs)
+
+
+def generate_transformers(engine: Any, requests: Sequence[Request]) -> int:
+    """Transformers' own `generate`: rows of one kind of sampling, 256 at a time, padded on the left."""
+    tokenizer, model = engine._tokenizer, engine._network
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    kinds: dict[Any, list[list[int]]] = defaultdict(list)
+    for request in requests:
+        ids = list(engine._prompting.encode(request))
+        kinds[request.sampling] += [ids] * len(request.keys)
+    for sampling, rows in kinds.items():
+        for start in range(0, len(rows), 256):
+            batch = tokenizer.pad({"input_ids": rows[start : start + 256]}, return_tensors="pt").to(
+                model.device
+            )
+            drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0}
+            model.generate(
+                **batch,
+                **(drawn if sampling.temperature else {"do_sample": False}),
+                max_new_tokens=sampling.max_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                **({"stop_strings": list(sampling.stop), "tokenizer": tokenizer} if sampling.stop else {}),
+            )
+    return sum(len(request.keys) for request in requests)
+
+
+def forget(engine: Any) -> Callable[[], None]:
+    """Empties what the engine keeps between calls, so that neither arm finds what the other computed."""
+    if engine.name == "vllm":
+        return lambda: engine._llm.reset_prefix_cache()
+    if engine.name == "transformers":
+        return lambda: engine._decoder.forget()
+    return lambda: None
+
+
+def through_gapbench(config: RunConfig, pool: Engines, folder: Path, last: dict[str, Any]) -> Arm:
+    """Everything after the suite was read: sampling, grading, verifying, storing."""
+
+    def work() -> int:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            run = prepare(config, Path(scratch) / "run")
+            begun = time.perf_counter()
+            run.advance(engines=pool)
+            last["advance_seconds"] = time.perf_counter() - begun
+            last["manifest"] = run.manifest
+            return sum(session["rows"] for session in run.manifest["sessions"] if session["stage"] != "grade")
+
+    return work
+
+
+def where_time_goes(profile: cProfile.Profile) -> dict[str, float]:
+    """Share of the time spent in each module's own code, built-in functions counting for their callers."""
+    spent: dict[str, float] = defaultdict(float)
+    stats: Any = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    for (file, _, _), (_, _, own, _, callers) in stats.items():
+        if file == "~":
+            for (caller, _, _), (_, _, part, _) in callers.items():
+                spent[_module(caller)] += part
+        else:
+            spent[_module(file)] += own
+    total = sum(spent.values())
+    shares = sorted(((value / total, name) for name, value in spent.items()), reverse=True)
+    return {name: round(share, 3) for share, name in shares if share >= 0.005}
+
+
+def _module(file: str) -> str:
+    parts = Path(file).parts
+    if "gapbench" in parts:
+        return ".".join(parts[len(parts) - parts[::-1].index("gapbench") - 1 :]).removesuffix(".py")
+    if "site-packages" in parts:
+        return parts[parts.index("site-packages") + 1]
+    return "python"
+
+
+def measure(chosen: argparse.Namespace, say: Callable[[dict[str, Any]], None]) -> None:
+    """The run against the bare engine and, if asked for, the other pairs."""
+    names = chosen.verifier or ["yesno"]
+    config = RunConfig(
+        suite=chosen.suite,
+        model=chosen.model,
+        engine=chosen.engine,
+        engine_options=chosen.options,
+        n=chosen.responses,
+        limit=chosen.prompts,
+        verifiers=tuple(VerifierSpec.model_validate(name) for name in names),
+        verdicts=chosen.verdicts,
+    )
+    folder, last = Path(chosen.out), dict[str, Any]()
+    with Engines() as pool:
+        engine: Any = pool.get(config.own_engine)
+        facts = {
+            "engine": chosen.engine,
+            "model": engine.model.id,
+            "suite": chosen.suite,
+            "prompts_per_task": chosen.prompts,
+            "responses": chosen.responses,
+            "verifiers": names,
+            "verdicts": chosen.verdicts,
+        }
+        gapbench = through_gapbench(config, pool, folder, last)
+        with Recorder(engine) as seen:
+            gapbench()  # also warms up
+        bare = bare_arms(engine, seen)
+        found = alternate({"gapbench": gapbench, **bare}, chosen.rounds, forget(engine))
+        costs = stage_costs(last["manifest"])
+        share = engine_share(costs)
+        say(
+            {
+                "measured": f"gapbench over {next(iter(bare))}",
+                **facts,
+                **found,
+                "engine_share_in_manifest": None if share is None else round(share, 4),
+                "cache_hits": {c.stage: round(c.cache_hits, 4) for c in costs if c.cache_hits is not None},
+                "pipeline_per_second": round(found["generations"] / last["advance_seconds"], 1),
+            }
+        )
+        if chosen.profile:
+            profile = cProfile.Profile()
+            profile.runcall(gapbench)
+            say({"measured": "where the time goes", **facts, "shares": where_time_goes(profile)})
+        if chosen.compare:
+            compare_ways(engine, seen.requests, chosen.rounds, facts, say)
+
+
+def compare_ways(
+    engine: Any,
+    requests: list[Request],
+    rounds: int,
+    facts: dict[str, Any],
+    say: Callable[[dict[str, Any]], None],
+) -> None:
+    """Pairs that need only one engine."""
+    drawing = [request for request in requests if len(request.keys[0]) == 3]
+    judging = [request for request in requests if len(request.keys[0]) > 3]
+    shuffled = random.Random(0).sample(judging, len(judging))
+    pairs: dict[str, dict[str, Arm]] = {
+        "n= over single requests": {
+            "n=": lambda: generate_vllm(engine, drawing, n=True),
+            "single": lambda: generate_vllm(engine, drawing, seeds=False),
+        },
+        "verdicts in order over shuffled": {
+            "in order": lambda: sum(1 for _ in engine.run(iter(judging))),
+            "shuffled": lambda: sum(1 for _ in engine.run(iter(shuffled))),
+        },
+    }
+    if engine.capabilities.seeds:
+        pairs["seeded over unseeded"] = {
+            "seeded": lambda: generate_vllm(engine, drawing),
+            "unseeded": lambda: generate_vllm(engine, drawing, seeds=False),
+        }
+    for name, arms in pairs.items():
+        if name.startswith("verdicts") and not judging:
+            continue
+        say({"measured": name, **facts, **alternate(arms, rounds, forget(engine))})
+
+
+def compare_caches(chosen: argparse.Namespace, say: Callable[[dict[str, Any]], None]) -> None:
+    """Prefix cache on against off: two engines, one after the other in processes of their own, twice."""
+    seconds: list[list[float]] = []
+    for turn in range(2):
+        spent = {}
+        for cached in (True, False) if turn % 2 == 0 else (False, True):
+            words = [word for word in sys.argv[1:] if word not in ("--compare", "--profile")]
+            with tempfile.TemporaryDirectory() as folder:
+                done = subprocess.run(
+                    [sys.executable, __file__, *words, "--engine-option", f"enable_prefix_caching={cached}",
+                     "--rounds", "2", "--out", folder],
+                    check=True, stdout=subprocess.PIPE, text=True,
+                )  # fmt: skip
+            record = json.loads(done.stdout.splitlines()[0])
+            spent[cached] = record["generations"] / record["per_second"]["gapbench"]
+        seconds.append([spent[True], spent[False]])
+    say(
+        {
+            "measured": "prefix cache on over off",
+            "engine": chosen.engine,
+            "model": chosen.model,
+            **ratio(seconds),
+        }
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A run's throughput against the bare engine's.")
+    parser.add_argument("--engine", default="transformers")
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--suite", default="starter")
+    parser.add_argument("--prompts", type=int, default=8, help="for each task")
+    parser.add_argument("--responses", type=int, default=8, help="for each prompt")
+    parser.add_argument("--verifier", action="append", help="default: yesno")
+    parser.add_argument("--verdicts", type=int, default=1)
+    parser.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--profile", action="store_true", help="say where gapbench's own time goes")
+    parser.add_argument("--compare", action="store_true", help="measure the ways of asking vLLM, too")
+    parser.add_argument("--out", default="throughput", help="folder for everything that is written")
+    chosen = parser.parse_args()
+    pairs = (option.partition("=") for option in chosen.engine_option)
+    chosen.options = {name: yaml.safe_load(value) for name, _, value in pairs}
+    folder = Path(chosen.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"hardware": hardware(), "libraries": libraries(), "threads": os.environ.get("OMP_NUM_THREADS")}
+    (folder / "environment.json").write_text(json.dumps(about, indent=2) + "\n")
+
+    def say(record: dict[str, Any]) -> None:
+        line = json.dumps(record)
+        print(line, flush=True)
+        with (folder / "throughput.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    measure(chosen, say)
+    if chosen.compare:
+        compare_caches(chosen, say)
+
+
+if __name__ == "__main__":
+    main()
