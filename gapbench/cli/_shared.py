@@ -1,0 +1,98 @@
+"""What the commands share: their application, and arguments turned into what the library takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from gapbench.errors import UserError
+from gapbench.run import STAGES, Run, RunConfig, Stage
+
+app = typer.Typer(
+    name="gapbench",
+    help="Measure how much a language model could gain by judging its own answers.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")
+]
+
+
+def note(line: str) -> None:
+    """Tell something on standard error, beside what a command prints."""
+    Console(stderr=True, soft_wrap=True).print(line, highlight=False, markup=False)
+
+
+def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise UserError(f"{option} {word}: there are: {', '.join(known)}")
+
+
+def finish(run: Run, as_json: bool, **options: Any) -> None:
+    from gapbench.report.costs import cost_lines
+    from gapbench.report.publish import publish
+    from gapbench.report.tables import print_table
+
+    estimates = publish(run, **options)
+    if as_json:
+        print(json.dumps({"run": run.describe(), "estimates": estimates.to_json()}, allow_nan=False))
+    else:
+        print_table(estimates, Console())
+    for line in cost_lines(run.manifest):
+        note(line)
+    written = os.access(run.store.path, os.W_OK)
+    word = (
+        f"report  {run.store.path / 'report.html'}" if written else "report  none: the directory is read-only"
+    )
+    note(word)
+
+
+OPTIONS = {  # where the option is not the field's name
+    "suite": "SUITE",
+    "n": "-n",
+    "verifiers": "--verifier",
+    "engine_options": "--engine-option",
+    "data_dir": "--data",
+}
+
+
+def config_of(**values: Any) -> RunConfig:
+    try:
+        return RunConfig(**values)
+    except ValueError as bad:
+        first = bad.errors()[0]  # type: ignore[attr-defined]
+        place = first["loc"]
+        field = str(place[1] if place[0] == "savings" else place[0])
+        option = OPTIONS.get(field, "--" + field.replace("_", "-"))
+        raise UserError(f"{option}: {first['msg'].lower()} (got {first['input']!r})") from None
+
+
+def stage_of(name: str | None) -> Stage:
+    for stage in STAGES:
+        if name in (stage, None):
+            return STAGES[-1] if name is None else stage
+    raise UserError(f"--until {name}: not a stage; there are: {', '.join(STAGES)}")
+
+
+def engine_options_of(pairs: list[str]) -> dict[str, Any]:
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"--engine-option {pair}: write it as KEY=VALUE")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--engine-option {pair}: the value is not YAML; put it between quotes") from None
+    return options

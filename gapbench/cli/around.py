@@ -1,0 +1,141 @@
+"""What comes before and beside a run: importing tables, validating tasks, listing what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gapbench.cli._shared import AsJson, app, note
+from gapbench.engines.base import engines
+from gapbench.errors import UserError
+from gapbench.verifiers.base import verifiers
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Responses with their utilities.")],
+    verdicts: Annotated[Path | None, typer.Argument(metavar="[VERDICTS]", help="Verdicts on them.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The run directory to make.")] = ...,  # type: ignore[assignment]
+    source: Annotated[str, typer.Option("--from", help="What FILE is: table (CSV or Parquet).")] = "table",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold", metavar="VERIFIER=SCORE", help="Score from which a response passes; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Make a run of a table of responses and verdicts, for every other command to read.
+
+    Example: gapbench import responses.csv verdicts.csv --from table --out runs/mine
+    """
+    from gapbench.interop.table import import_table
+
+    if source != "table":
+        raise UserError(f"--from {source}: not a format that can be read; there are: table")
+    thresholds = {}
+    for pair in threshold or []:
+        name, _, value = pair.rpartition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            raise UserError(f"--threshold {pair}: write it as VERIFIER=SCORE, with a number") from None
+    for line in import_table(file, verdicts, out=out, thresholds=thresholds).lines():
+        note(line)
+
+
+@app.command()
+def validate(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="A suite, SUITE/TASK, a task's name or a YAML file.")
+    ],
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Questions for each task; default: every one.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", envvar="GAPBENCH_DATA", help="Folder with local copies of hub data sets."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often a task's grader errs, on its own references: do this before spending model time.
+
+    Example: gapbench validate math/gsm8k --data data
+    """
+    from gapbench.report.validation import print_validations
+    from gapbench.tasks.validate import faulty, summary, tasks_named
+    from gapbench.tasks.validate import validate as examine
+
+    tasks, skipped = tasks_named(task, data)
+    found = [examine(one, limit=limit) for one in tasks]
+    for reason in skipped.values():
+        note(f"skipped  {reason}")
+    if as_json:
+        print(json.dumps(summary(found, skipped), allow_nan=False))
+    else:
+        print_validations(found, Console())
+    if wrong := faulty(found):
+        raise UserError(wrong)
+
+
+@app.command()
+def ls(
+    what: Annotated[str, typer.Argument(help="suites, tasks, verifiers, engines or models.")],
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--models", metavar="FILE", help="A YAML file of models beyond those known; repeatable."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what there is; of models, what is known of their size, training and lineage.
+
+    Example: gapbench ls suites; gapbench ls models --json
+    """
+    if what == "models":
+        _list_models(models or [], as_json)
+        return
+    if models or as_json:
+        raise UserError(f"ls {what}: --models and --json belong to `ls models`; leave them out")
+    from gapbench.tasks import list_suites, list_tasks
+
+    listings: dict[str, Callable[[], list[tuple[str, str]]]] = {
+        "suites": lambda: [(suite.name, suite.title) for suite in list_suites()],
+        "tasks": lambda: [
+            (f"{suite}/{task.name}", f"{task.domain}: {task.title}") for suite, task in list_tasks()
+        ],
+        "verifiers": lambda: [(name, verifiers.get(name).cost) for name in verifiers.names()],
+        "engines": lambda: [(name, _first_line(name)) for name in engines.names()],
+    }
+    if what not in listings:
+        raise UserError(f"nothing called '{what}' to list; there are: {', '.join([*listings, 'models'])}")
+    rows = listings[what]()
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name:<{width}}  {text}".rstrip())
+
+
+def _list_models(files: list[Path], as_json: bool) -> None:
+    from gapbench.catalog import load_catalog
+    from gapbench.models import EMBEDDED
+
+    catalog = load_catalog(files)
+    if as_json:
+        print(json.dumps({"models": catalog.to_json()}, allow_nan=False))
+        return
+    print(catalog.to_text())
+    print("\nNeed no hub:")
+    for alias, model in EMBEDDED.items():
+        print(f"-m {alias}  {model.id}; {model.licence}")
+
+
+def _first_line(engine: str) -> str:
+    try:
+        return (engines.get(engine).__doc__ or "").strip().partition("\n")[0]
+    except UserError as missing:
+        return f"not installed: {missing}"
