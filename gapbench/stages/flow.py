@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from gapbench.engines.base import Engine, Request, Result
 from gapbench.errors import EngineFailure, UserError
@@ -35,6 +36,7 @@ BURST = 1024
 """Verdicts that wait before sampling makes room for them."""
 
 FAILURE_FILE = "engine-failure.txt"
+GO_ON = "every finished row is kept, go on with the same command and --resume"
 
 
 class Flow:
@@ -82,6 +84,7 @@ class Flow:
         self._on_its_way = 0  # generations that the engine was asked for and has not given
         self._own_seconds = 0.0  # spent in this module while the engine waited for a request
         self._failure: BaseException | None = None  # of this module's, raised through the engine
+        self._read_out = False  # whether the engine has read all that there is to do
 
     def run(self) -> None:
         """Do all that is left to do.
@@ -166,20 +169,19 @@ class Flow:
 
     def _generate(self) -> None:
         """Let the engine draw what is asked for, and take what it gives."""
-        engine = self._engine()
-        results = engine.run(self._requests())
+        engine, results = self._start()
         try:
             with self._watchdog:
                 while True:
                     began = time.monotonic()
                     self._own_seconds = 0.0
-                    result = next(results, None)
+                    result = self._next(results)
                     if result is None:
                         break
                     waited = time.monotonic() - began - self._own_seconds
                     self._watchdog.heard()
                     self._on_its_way -= 1
-                    session = self.sessions["sample" if len(result.key) == 3 else "verify"]
+                    session = self._asked_by(result)
                     self._take(session, result, engine)
                     self._progress.advance(session.stage)
                     self._jobs.hand_on()
@@ -189,9 +191,28 @@ class Flow:
             if self._watchdog.fired:
                 raise EngineFailure(self._watchdog.message) from None
             raise
-        except UserError:
+        if self._on_its_way or not self._read_out:
+            asked = (
+                f"and owes {self._on_its_way:,} results" if self._on_its_way else "before all was asked for"
+            )
+            raise EngineFailure(f"the engine ended {asked}; {GO_ON}")
+
+    def _start(self) -> tuple[Engine, Iterator[Result]]:
+        try:
+            engine = self._engine()
+            return engine, iter(engine.run(self._requests()))
+        except (UserError, EngineFailure):
             raise
-        except Exception as failure:
+        except Exception as failure:  # whatever a model's library raises, as for want of memory
+            raise self._broken(failure) from failure
+
+    def _next(self, results: Iterator[Result]) -> Result | None:
+        """What the engine gives next; None at its end."""
+        try:
+            return next(results, None)
+        except (UserError, EngineFailure):
+            raise
+        except Exception as failure:  # an engine may break in any way
             if failure is self._failure:
                 raise
             raise self._broken(failure) from failure
@@ -199,11 +220,21 @@ class Flow:
     def _broken(self, failure: Exception) -> EngineFailure:
         """Keep the traceback of an engine's failure for who wants it, and say the rest in a line."""
         path = self._store.path / FAILURE_FILE
-        path.write_text("".join(traceback.format_exception(failure)), encoding="utf-8", errors="replace")
+        with suppress(OSError):  # a full disk may be what broke it
+            path.write_text("".join(traceback.format_exception(failure)), encoding="utf-8", errors="replace")
         lines = str(failure).strip().splitlines()
         return EngineFailure(
             f"the engine broke ({type(failure).__name__}: {lines[0] if lines else 'without a word'}; more in {path}); "
-            "every finished row is kept, go on with the same command and --resume"
+            f"{GO_ON}"
+        )
+
+    def _asked_by(self, result: Result) -> Session:
+        """The session of the stage that a result was asked for by."""
+        for stage, work in (("sample", self._sampler), ("verify", self._judging)):
+            if work is not None and result.key in work.seeds:
+                return self.sessions[stage]
+        raise EngineFailure(
+            f"the engine gave a result under {result.key!r}, which it was not asked for or had given before; {GO_ON}"
         )
 
     def _requests(self) -> Iterator[Request | None]:
@@ -220,6 +251,7 @@ class Flow:
                 raise
             self._own_seconds += time.monotonic() - began
             if request is None and not waits:
+                self._read_out = True
                 return
             yield request
             if waits:

@@ -35,6 +35,8 @@ class Sampler:
         By prompt, how many are missing.
     total
         How many are missing in all.
+    seeds
+        By key, the seeds of the responses that were asked for and have not come.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Sampler:
         self._prompts = prompts
         self._sampling = sampling
         self._seed = seed
-        self._seeds: dict[Key, int] = {}
+        self.seeds: dict[Key, int] = {}
         self._done = Finished(store, Response)
         self.lacking = {prompt.key: len(self._missing(prompt.key)) for prompt in prompts}
         self.total = sum(self.lacking.values())
@@ -60,7 +62,7 @@ class Sampler:
                 continue
             keys: list[Key] = [(*prompt.key, index) for index in self._missing(prompt.key)]
             own = {key: derive_seed(self._seed, "response", *key) for key in keys}
-            self._seeds.update(own)
+            self.seeds.update(own)
             yield Request(
                 prompt.messages, prompt.style, tuple(keys), tuple(own.values()), self._sampling[prompt.task]
             )
@@ -69,7 +71,7 @@ class Sampler:
         """The row of a finished generation; without a seed where the engine draws from a stream of its own."""
         task, prompt_id, index = result.key
         self.lacking[task, prompt_id] -= 1
-        seed = self._seeds.pop(result.key)
+        seed = self.seeds.pop(result.key)
         return Response(
             task,
             prompt_id,

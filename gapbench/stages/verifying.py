@@ -11,7 +11,7 @@ import numpy as np
 
 from gapbench.engines.base import Engine, Key, Request, Result, derive_seed
 from gapbench.errors import UserError
-from gapbench.records import Comparison, Message, Prompt, Verdict
+from gapbench.records import Comparison, Message, Prompt, Verdict, error_status
 from gapbench.savings import Savings
 from gapbench.stages.jobs import Jobs
 from gapbench.stages.pools import Drawn
@@ -62,6 +62,8 @@ class Judging:
     ----------
     waiting
         Rows that have been asked for and not yet been given to the engine.
+    seeds
+        By key, the seeds of the generations that were asked for and have not come.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Judging:
         self._compared = Finished(store, Comparison, "score")
         self._matches: dict[Key, _Match] = {}
         self._queues: dict[str, deque[Request]] = {name: deque() for name in self.verifiers}
-        self._seeds: dict[Key, int] = {}
+        self.seeds: dict[Key, int] = {}
         self._lead: dict[Key, Key] = {}
         self.waiting = 0
 
@@ -141,7 +143,7 @@ class Judging:
         def hand_on(judgement: Judgement) -> None:
             then([self._verdict(key, judgement, 0, "tool", None) for key in keys])
 
-        jobs.do(lambda: verifier.check(prompt, text), hand_on, waits=True)
+        jobs.do(lambda: _attempt(lambda: verifier.check(prompt, text)), hand_on, waits=True)
 
     def _chosen(self, verifier: Verifier, prompt: Prompt, pool: Sequence[Drawn]) -> list[Drawn]:
         saved = self._savings.of(verifier)
@@ -158,7 +160,7 @@ class Judging:
     ) -> None:
         kind = "comparison" if isinstance(verifier, PairVerifier) else "verdict"
         seeds = tuple(derive_seed(self._seed, kind, *key) for key in keys)
-        self._seeds.update(zip(keys, seeds, strict=True))
+        self.seeds.update(zip(keys, seeds, strict=True))
         self._lead.update(dict.fromkeys(keys, keys[0]))
         self._queues[verifier.name].append(
             Request(
@@ -191,7 +193,7 @@ class Judging:
         seeded
             Whether it was drawn from the request's own seed.
         """
-        seed = self._seeds.pop(result.key)
+        seed = self.seeds.pop(result.key)
         own_seed = seed if seeded else None
         if len(result.key) > 5:
             return self._take_comparison(result, judge, own_seed), True
@@ -200,7 +202,8 @@ class Judging:
         # One forward pass answers every key of a deterministic request; its token is counted once.
         shared = self._lead.pop(result.key) != result.key and verifier.deterministic
         tokens = 0 if shared else result.n_tokens
-        return self._verdict(result.key, verifier.parse(result), tokens, judge, own_seed), not shared
+        judgement = _attempt(lambda: verifier.parse(result))
+        return self._verdict(result.key, judgement, tokens, judge, own_seed), not shared
 
     def _verdict(self, key: Key, judgement: Judgement, tokens: int, judge: str, seed: int | None) -> Verdict:
         task, prompt_id, index, name, replicate = key
@@ -249,7 +252,7 @@ class Judging:
         task, prompt_id, first, second, name, replicate = result.key
         verifier = self.verifiers[name]
         assert isinstance(verifier, PairVerifier)
-        judgement = verifier.parse(result)
+        judgement = _attempt(lambda: verifier.parse(result))
         a, b = min(first, second), max(first, second)
         score = judgement.score
         if score is not None and first == b:
@@ -275,6 +278,16 @@ class Judging:
             judge=judge,
             seed=seed,
         )
+
+
+def _attempt(judge: Callable[[], Judgement]) -> Judgement:
+    """What a verifier finds."""
+    try:
+        return judge()
+    except UserError:
+        raise
+    except Exception as failure:  # a plug-in's verifier may break on one reply; that must not cost the run
+        return Judgement(None, error_status(f"verifier {type(failure).__name__}: {failure}"))
 
 
 def _preferred(score: float | None) -> str | None:

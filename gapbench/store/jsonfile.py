@@ -10,9 +10,14 @@ from typing import Any, NoReturn
 from gapbench.errors import UserError
 
 
+def scratch_of(path: Path) -> Path:
+    """Where a file's new text lies until it is whole; a kill or a full disk may leave it there."""
+    return path.with_name(path.name + ".tmp")
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Replace a small file so that a reader sees the old text or the new, never half."""
-    scratch = path.with_name(path.name + ".tmp")
+    scratch = scratch_of(path)
     with scratch.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

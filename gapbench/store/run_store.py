@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from gapbench.errors import UserError
 from gapbench.records import ROWS, Row
-from gapbench.store.jsonfile import read_object, write_atomic
+from gapbench.store.jsonfile import read_object, scratch_of, write_atomic
 from gapbench.store.shardlist import ShardList
 from gapbench.store.shards import (
     JUDGED,
@@ -89,7 +89,11 @@ class RunStore:
             raise UserError(
                 f"{self.path}: a run is already here; add --resume to go on with it, or name another --out"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        # A run whose very first file was not finished is none.
+        torn = scratch_of(self.path / "manifest.json")
+        if self.path.exists() and (
+            not self.path.is_dir() or any(path != torn for path in self.path.iterdir())
+        ):
             raise UserError(f"{self.path}: exists and is not a run; name another --out")
 
     def create(self, manifest: dict[str, Any]) -> None:

@@ -226,18 +226,26 @@ class Appender:
             self._file = path.open("xb", buffering=0)
         if not self._whole:
             message = self.schema.serialize().to_pybytes() + message
+        whole = self._whole + len(message)
         try:
+            # After Ctrl-C amid a write, rows that wait may stand in the file already, whole or in part.
+            self._cut()
             rest = memoryview(message)
             while rest:
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError:
             # Half a batch in the middle of a stream would hide all that follows it.
-            self._file.truncate(self._whole)
-            self._file.seek(self._whole)
+            self._cut()
             raise
-        self._whole += len(message)
-        self._waiting.clear()
+        # Without a call in between, after which Ctrl-C could come: rows are written once.
+        self._whole, self._waiting = whole, []
+
+    def _cut(self) -> None:
+        """Take away what stands behind the last whole batch."""
+        assert self._file is not None
+        self._file.truncate(self._whole)
+        self._file.seek(self._whole)
 
     def close(self) -> None:
         """Write what was set aside, and seal the shard."""
