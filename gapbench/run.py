@@ -516,6 +516,8 @@ def libraries() -> dict[str, str]:
         "torch",
         "transformers",
         "vllm",
+        "openai",
+        "ray",
         "reasoning-gym",
         "math-verify",
     ):
