@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from gapbench.cli._shared import AsJson, RunPath, app, finish, note, one_of
+from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Target
 from gapbench.run import Run
@@ -108,7 +109,10 @@ def cross(
         int | None, typer.Option("--verdicts", min=1, help="Thin the gap to this many verdicts a response.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Draw the matrix, as FILE.png and FILE.svg.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Draw the matrix, and the gap by compute as FILE-compute."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,16 +125,25 @@ def cross(
     import gapbench.comparing.cross as crossing
     from gapbench.report.cross import cross_figure, print_cross
     from gapbench.report.plots import save_figure
+    from gapbench.report.scaling_plots import crossed_figure
+    from gapbench.scaling.crossed import crossed_compute
+    from gapbench.scaling.runs import compute_of
 
     opened = [Run(path) for path in runs]
     found = crossing.cross(opened, mechanism=mechanism, quantity=quantity, filter=filter, verdicts=verdicts)
+    by_compute = crossed_compute(found, lambda model: compute_of(model).flops)
     if out is not None:
         stem = out.with_suffix("") if out.suffix in (".png", ".svg") else out
-        for path in save_figure(cross_figure(found), stem):
-            note(f"figure  {path}")
+        figures = {stem: cross_figure(found)}
+        if by_compute.drawable:
+            figures[stem.with_name(stem.name + "-compute")] = crossed_figure(by_compute, title=quantity)
+        for name, figure in figures.items():
+            for path in save_figure(figure, name):
+                note(f"figure  {path}")
     if as_json:
         named = [{"model": run.model, "path": str(run.store.path)} for run in opened]
-        print(json.dumps({"runs": named, **found.to_json()}, allow_nan=False))
+        document = {"runs": named, **found.to_json(), "compute": by_compute.to_json()}
+        print(json.dumps(document, allow_nan=False))
     else:
         print_cross(found, Console())
 
@@ -174,6 +187,77 @@ def plan(
         print(json.dumps(plan_document(found), allow_nan=False))
     else:
         print_plan(found, Console())
+
+
+@app.command()
+def scale(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Runs of models of different compute.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="FILE", help="Points in place of runs: CSV or Parquet."),
+    ] = None,
+    quantity: Annotated[str, typer.Option("--quantity", help="relative_gap or gap.")] = "relative_gap",
+    verifier: Annotated[
+        str | None, typer.Option("-V", "--verifier", help="Of RUNs; default: the first that all have.")
+    ] = None,
+    filter: Annotated[str | None, typer.Option("--filter", help="Of RUNs: best@8, top 2 of 8, ...")] = None,
+    verdicts: Annotated[
+        int | None, typer.Option("--verdicts", min=1, help="Thin the gap to this many verdicts a response.")
+    ] = None,
+    flops: Annotated[
+        list[float] | None,
+        typer.Option("--flops", metavar="F", help="Foretell a new model of each family; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Draw the figures into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find how the gap grows with pretraining compute, domain by domain, and whether that is established.
+
+    A table has the columns domain, model, family, flops, value, and maybe se and accuracy. FLOPs of runs come from the
+    registry of models (`gapbench ls models`).
+
+    Example: gapbench scale --table points.csv --out figures; gapbench scale runs/0.5b runs/1.5b runs/7b
+    """
+    from gapbench.report.plots import save_figure
+    from gapbench.report.scaling import print_scaling
+    from gapbench.report.scaling_plots import absolute_gap_figure, scaling_figure, slopes_figure
+    from gapbench.scaling.points import read_points
+    from gapbench.scaling.runs import points_from_runs
+    from gapbench.scaling.scale import scale as fit
+
+    if (not runs) == (table is None):
+        raise UserError("give either RUNs or --table FILE")
+    if table is not None:
+        if (verifier, filter, verdicts) != (None, None, None):
+            raise UserError(
+                "--verifier, --filter and --verdicts choose among what RUNs have; a table has one"
+            )
+        points = read_points(table, quantity=quantity)
+    else:
+        points = points_from_runs(
+            [Run(path) for path in runs or []],
+            verifier=verifier,
+            filter=filter,
+            quantity=quantity,
+            verdicts=verdicts,
+        )
+    found = fit(points, flops=flops or ())
+    if out is not None:
+        figures = {
+            "scaling": scaling_figure(found),
+            "slopes": slopes_figure(found),
+            "absolute_gap": absolute_gap_figure(found),
+        }
+        for name, figure in figures.items():
+            note(f"figure  {save_figure(figure, out / name)[0]}")
+    if as_json:
+        print(json.dumps(found.to_json(), allow_nan=False))
+    else:
+        print_scaling(found, Console())
 
 
 @app.command()

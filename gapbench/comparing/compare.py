@@ -106,16 +106,16 @@ def compare(
     _check(runs, axis, quantity, against)
     if equivalence is not None and not 0 < equivalence < math.inf:
         raise UserError(f"--equivalence {equivalence:g}: give a margin above 0, in units of {quantity}")
-    panels = {label: run.panels() for label, run in zip(_labels(runs), runs, strict=True)}
+    panels = {label: run.panels() for label, run in zip(run_labels(runs), runs, strict=True)}
     notes: list[str] = []
     flags: tuple[str, ...] = ()
     if axis == "run" and len(runs) > 1:
-        panels, notes = _aligned(panels, runs)
+        panels, notes = aligned(panels, runs)
         if len({run.manifest.get("suite", {}).get("digest") for run in runs}) > 1:
             flags = ("different_suites",)
         if notes:
             flags = (*flags, "common_prompts")
-    n = _common_n([panel for own in panels.values() for panel in own], filters)
+    n = common_n([panel for own in panels.values() for panel in own], filters)
     if axis == "filter":
         several = [f"top {n // 4} of {n}"] if n >= 8 else []  # top 1 of n is best@n
         filters = filters or [f"best@{n}", f"majority@{n}", f"threshold@{n}", *several]
@@ -169,7 +169,7 @@ def _check(runs: Sequence[Run], by: Axis, quantity: str, against: str | None) ->
         )
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
+def run_labels(runs: Sequence[Run]) -> list[str]:
     """Model names where they tell the runs apart, else directories; a number where even these are the same."""
     names = [run.model for run in runs]
     if len(set(names)) < len(names):
@@ -180,7 +180,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _aligned(
+def aligned(
     panels: Mapping[str, list[Panel]], runs: Sequence[Run]
 ) -> tuple[dict[str, list[Panel]], list[str]]:
     """Every run's panels on the prompts that all runs have, in one order, and what that leaves out."""
@@ -235,7 +235,7 @@ def _take(panel: Panel, rows: list[int]) -> Panel:
     )
 
 
-def _common_n(panels: Sequence[Panel], filters: Sequence[str]) -> int:
+def common_n(panels: Sequence[Panel], filters: Sequence[str]) -> int:
     """The n of best@n that is asked for, or the largest power of two that every run can tell of.
 
     That is at most half of every task's responses, and at most the right and the wrong responses that were verified.
