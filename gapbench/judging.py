@@ -20,8 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from gapbench.engines._secrets import refuse_secrets
 from gapbench.errors import UserError
 from gapbench.registry import suggest
 from gapbench.verifiers.base import AskingVerifier, DerivedVerifier, ToolVerifier, Verifier, verifiers
@@ -62,6 +71,12 @@ class VerifierSpec(BaseModel):
         if at and not judge.strip():
             raise ValueError("names no model after @")
         return {"name": value, "verifier": mechanism, **({"judge": judge} if at else {})}
+
+    @field_validator("engine_options")
+    @classmethod
+    def _without_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_secrets(value)
+        return value
 
     @model_serializer(mode="wrap")
     def _to_words(self, whole: Any) -> Any:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import gapbench
 from gapbench.catalog import Catalog, complete_model, load_catalog
+from gapbench.engines._secrets import refuse_secrets
 from gapbench.engines.base import Engine, Sampling, engines
 from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
@@ -96,6 +97,12 @@ class RunConfig(BaseModel):
         return tuple(
             {spec.name: spec for spec in value}[name] for name in dict.fromkeys(s.name for s in value)
         )
+
+    @field_validator("engine_options")
+    @classmethod
+    def _without_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_secrets(value)
+        return value
 
     @property
     def names(self) -> tuple[str, ...]:
