@@ -1,0 +1,118 @@
+"""The table of series anyone can bring, projected: `gapbench project --series`.
+
+>>> table = pd.DataFrame({"series": "gsm8k", "t": [0, 1, 2], "value": [0.30, 0.38, 0.43], "se": 0.01})
+>>> project_series(table)[0].status
+'too_few_points'
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, cast, get_args
+
+import numpy as np
+import pandas as pd
+
+from gapbench.errors import UserError
+from gapbench.panel import Float
+from gapbench.trajectory.checkpoints import Outcome
+from gapbench.trajectory.projection import Kind, SeriesProjection, observed, project_one
+
+COLUMNS = ("series", "t", "value", "se")
+PARTNER: dict[str, str] = {"solver": "verifier", "verifier": "solver"}
+
+
+def project_series(
+    frame: pd.DataFrame, *, correlation: float = 0.0, horizon: Sequence[float] = (), source: str = "series"
+) -> list[SeriesProjection]:
+    """Project every series of a table, a solver's and a verifier's of one name jointly.
+
+    Parameters
+    ----------
+    frame
+        Columns series, t, value, se; optional kind (`solver` where absent, `verifier`, `gap`).
+    correlation
+        Of the errors of any two points of a series, where they share prompts: from 0 to below 1.
+    horizon
+        Times to forecast.
+    source
+        Name of the table in messages.
+
+    Returns
+    -------
+    One a series and kind, in the order of their first rows.
+
+    Raises
+    ------
+    UserError
+        If a column is missing, a cell is no number, or the correlation is out of range.
+    """
+    if not 0 <= correlation < 1:
+        raise UserError(f"correlation {correlation:g}: give a number from 0 to below 1")
+    if missing := [name for name in COLUMNS if name not in frame.columns]:
+        raise UserError(
+            f"{source}: no column {', '.join(missing)}; a table of series has {', '.join(COLUMNS)}"
+        )
+    if frame.empty:
+        raise UserError(f"{source}: no rows; give one a checkpoint")
+    names = frame["series"].astype(str)
+    kinds = (
+        frame["kind"].fillna("solver").astype(str)
+        if "kind" in frame.columns
+        else names.map(lambda _: "solver")
+    )
+    numbers = {name: _numbers(frame[name], name, source) for name in COLUMNS[1:]}
+    for row, kind in enumerate(kinds):
+        if kind not in get_args(Kind):
+            raise UserError(f"{source}, row {row + 1}: kind {kind!r}; use solver, verifier or gap")
+    if (bad := np.flatnonzero(numbers["se"] < 0)).size:
+        raise UserError(f"{source}, row {bad[0] + 1}: se is negative; give the standard error of value")
+    keys = list(dict.fromkeys(zip(names, kinds, strict=True)))
+    rows = {key: ((names == key[0]) & (kinds == key[1])).to_numpy() for key in keys}
+    data = {key: [numbers[name][rows[key]] for name in COLUMNS[1:]] for key in keys}
+    found = []
+    for name, kind in keys:
+        other = data.get((name, PARTNER.get(kind, "")))
+        found.append(
+            project_one(
+                *data[name, kind],
+                correlation=correlation,
+                kind=cast(Kind, kind),
+                partner=None if other is None else observed(other[0], other[1], other[2], correlation),
+                horizon=horizon,
+                name=name,
+            )
+        )
+    return found
+
+
+def _numbers(column: pd.Series[Any], name: str, source: str) -> Float:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    if (bad := np.flatnonzero(~np.isfinite(values))).size:
+        raise UserError(f"{source}, row {bad[0] + 1}: {name} is no number; fill it in or leave the row out")
+    return values
+
+
+def series_json(found: Sequence[SeriesProjection]) -> dict[str, Any]:
+    """Plain values for `json.dumps`: `{"series": [...]}`; a number that is not finite becomes null."""
+    return {"series": [plain(one) for one in found]}
+
+
+def trajectory_json(found: Sequence[Outcome]) -> dict[str, Any]:
+    """Plain values for `json.dumps`: `{"domains": [...]}`, each with `label`, the verdict with its M."""
+    return {"domains": [{**plain(one), "label": one.label} for one in found]}
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and numbers as JSON knows them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
