@@ -129,8 +129,12 @@ class Flow:
         if not ungraded or self._grading is None:
             return
         done = Finished(self._store, Grade)
+        prompt, graded = None, done.of(("", ""))
         for response in self._store.stream(Response):
-            if (response.response,) not in done.of((response.task, response.prompt_id)):
+            key = response.task, response.prompt_id
+            if key != prompt:  # responses of a prompt lie close together
+                prompt, graded = key, done.of(key)
+            if (response.response,) not in graded:
                 self._grading.grade(self._prompt_of(response), response, self._take_grade)
                 self._jobs.hand_on()
         while self._jobs:
@@ -201,7 +205,7 @@ class Flow:
         try:
             engine = self._engine()
             return engine, iter(engine.run(self._requests()))
-        except (UserError, EngineFailure):
+        except (UserError, EngineFailure, OSError):  # the last from a disk that takes no more
             raise
         except Exception as failure:  # whatever a model's library raises, as for want of memory
             raise self._broken(failure) from failure
