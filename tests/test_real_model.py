@@ -59,7 +59,9 @@ def test_every_verifier_judges(tmp_path: Path, pool: Engines) -> None:
     specs = [name for name in verifiers.names() if name != "ensemble"]
     short = []
     for name in specs:
-        if name.startswith("cot-"):  # the same questions, with replies that a small model on a processor ends soon
+        if name.startswith(
+            "cot-"
+        ):  # the same questions, with replies that a small model on a processor ends soon
             file = tmp_path / f"{name}.yaml"
             file.write_text(yaml.safe_dump({"name": name, "verifier": name, "options": {"max_tokens": 48}}))
             short.append(str(file))
