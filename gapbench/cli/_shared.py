@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from gapbench.errors import UserError
+from gapbench.report.text import one_line
 from gapbench.run import STAGES, Run, RunConfig, Stage
 
 app = typer.Typer(
@@ -32,6 +34,15 @@ AsJson = Annotated[
 def note(line: str) -> None:
     """Tell something on standard error, beside what a command prints."""
     Console(stderr=True, soft_wrap=True).print(line, highlight=False, markup=False)
+
+
+def print_statements(title: str, said: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print sentences under a title, each after the sort of statement that it is."""
+    console.print(one_line(title, 80), style="bold", highlight=False, markup=False)
+    for sort, sentence in said:
+        console.print(
+            f"  {sort:<12} {one_line(sentence, 2000)}", highlight=False, markup=False, soft_wrap=True
+        )
 
 
 def one_of(option: str, word: str, known: tuple[str, ...]) -> None:

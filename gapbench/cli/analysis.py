@@ -9,7 +9,7 @@ from typing import Annotated, get_args
 import typer
 from rich.console import Console
 
-from gapbench.cli._shared import AsJson, RunPath, app, finish, note, one_of
+from gapbench.cli._shared import AsJson, RunPath, app, finish, note, one_of, print_statements
 from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Target
@@ -262,7 +262,21 @@ def scale(
 
 @app.command()
 def project(
-    run: RunPath,
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.")] = None,
+    series: Annotated[
+        Path | None,
+        typer.Option("--series", metavar="FILE", help="A table of checkpoints in place of a run."),
+    ] = None,
+    correlation: Annotated[
+        float,
+        typer.Option(
+            "--correlation", metavar="R", help="Of the errors within a series, if prompts are shared."
+        ),
+    ] = 0.0,
+    horizon: Annotated[
+        list[float] | None,
+        typer.Option("--horizon", metavar="T", help="Forecast a series at time T; repeatable."),
+    ] = None,
     filter: Annotated[
         str, typer.Option("--filter", help="What each round of the loop keeps: best@n, top q or soft.")
     ] = "best@4",
@@ -281,8 +295,16 @@ def project(
 ) -> None:
     """Project the reserve of RUN: what is measured, how far the data reach, what lies beyond; write it down, dated.
 
-    Example: gapbench project runs/mine --filter best@4 --k 1000
+    Or project the series of a table with the columns series, t, value, se: where it levels off, and when.
+
+    Example: gapbench project runs/mine --filter best@4 --k 1000; gapbench project --series rounds.csv --horizon 10
     """
+    if (run is None) == (series is None):
+        raise UserError("give either RUN or --series FILE")
+    if series is not None:
+        _project_series(series, correlation, horizon or [], as_json)
+        return
+    assert run is not None
     from gapbench.projection.forecast import write_forecast
     from gapbench.projection.project import project_run
     from gapbench.report.plots import save_figure
@@ -300,3 +322,64 @@ def project(
         print(json.dumps({"run": opened.describe(), **found.to_json()}, allow_nan=False))
     else:
         print_projection(found, Console())
+
+
+def _project_series(file: Path, correlation: float, horizon: list[float], as_json: bool) -> None:
+    from gapbench.report.trajectory import series_sentences
+    from gapbench.trajectory.series import project_series, read_series, series_json
+
+    found = project_series(read_series(file), correlation=correlation, horizon=horizon, source=str(file))
+    if as_json:
+        print(json.dumps(series_json(found), allow_nan=False))
+        return
+    for one in found:
+        print_statements(f"{one.series} ({one.kind})", series_sentences(one), Console())
+
+
+@app.command()
+def trajectory(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="The base's run, then its checkpoints'.")
+    ],
+    clock: Annotated[
+        list[float] | None,
+        typer.Option("--clock", metavar="T", help="Time of each RUN, in order; default 0, 1, 2, ..."),
+    ] = None,
+    verifier: Annotated[
+        str | None, typer.Option("-V", "--verifier", help="Whose scores training followed, for the alarms.")
+    ] = None,
+    worth: Annotated[
+        int,
+        typer.Option(
+            "--worth", metavar="M", min=1, help="Base responses that one tuned response may be worth."
+        ),
+    ] = 64,
+    delta: Annotated[
+        float, typer.Option("--delta", min=0, max=1, help="The least change that matters.")
+    ] = 0.02,
+    horizon: Annotated[
+        list[float] | None,
+        typer.Option("--horizon", metavar="T", help="Forecast accuracy at time T; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether training gained more than its base held: sharpened, beyond, regressed; and where it levels off.
+
+    Example: gapbench trajectory runs/base runs/round-1 runs/round-2
+    """
+    from gapbench.report.trajectory import outcome_sentences, series_sentences
+    from gapbench.trajectory.outcome import trajectory as judge
+    from gapbench.trajectory.runs import checkpoints_of
+    from gapbench.trajectory.series import trajectory_json
+
+    opened = [Run(path) for path in runs]
+    domains, notes = checkpoints_of(opened, clock=clock or [], verifier=verifier)
+    found = judge(domains, most=worth, delta=delta, horizon=horizon or [], seed=opened[0].config.seed)
+    for line in notes:
+        note(line)
+    if as_json:
+        named = [{"model": run.model, "path": str(run.store.path)} for run in opened]
+        print(json.dumps({"runs": named, **trajectory_json(found)}, allow_nan=False))
+        return
+    for one in found:
+        print_statements(one.domain, [*outcome_sentences(one), *series_sentences(one.plateau)], Console())

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
 
 from gapbench.errors import UserError
+from gapbench.interop.reading import open_table
 from gapbench.panel import Float
 from gapbench.trajectory.checkpoints import Outcome
 from gapbench.trajectory.projection import Kind, SeriesProjection, observed, project_one
@@ -86,6 +88,23 @@ def project_series(
             )
         )
     return found
+
+
+def read_series(path: str | Path) -> pd.DataFrame:
+    """The table of series in a CSV or Parquet file, for `project_series`.
+
+    Raises
+    ------
+    UserError
+        With the file, and the row where it is one row's fault.
+    """
+    source = open_table(path, text=("series", "kind"), numbers=COLUMNS[1:], optional=("kind",))
+    frames = [batch.to_pandas() for _, batch in source.batches()]
+    if not frames:
+        raise UserError(f"{path}: no rows; give one a checkpoint")
+    words = {name: object for name in ("series", "kind") if name in frames[0]}
+    whole: pd.DataFrame = pd.concat([frame.astype(words) for frame in frames], ignore_index=True)
+    return whole
 
 
 def _numbers(column: pd.Series[Any], name: str, source: str) -> Float:
