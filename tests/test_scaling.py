@@ -17,14 +17,15 @@ from scipy import stats
 from gapbench.comparing.cross import Cross, CrossCell
 from gapbench.errors import UserError
 from gapbench.estimate.contrast import Contrasts
-from gapbench.panel import Float
+from gapbench.panel import Float, Int
 from gapbench.report.scaling import print_scaling
 from gapbench.report.scaling_plots import absolute_gap_figure, crossed_figure, scaling_figure, slopes_figure
 from gapbench.report.scaling_text import conclusions
+from gapbench.scaling.contrasts import between_families
 from gapbench.scaling.crossed import crossed_compute
 from gapbench.scaling.forward import forward_z
 from gapbench.scaling.permutation import permutation_p
-from gapbench.scaling.points import points_from_frame, read_points
+from gapbench.scaling.points import Points, points_from_frame, read_points
 from gapbench.scaling.regression import Data, regress
 from gapbench.scaling.saturating import saturating
 from gapbench.scaling.scale import Scaling, scale
@@ -249,6 +250,112 @@ def test_two_stages_are_the_mean_of_family_slopes() -> None:
     assert row.new_low < row.low < row.high < row.new_high
 
 
+def test_two_stages_with_shared_prompts_are_those_of_their_definition() -> None:
+    """Family slopes by matrices, one tau^2 for all, then the mean over families by matrices."""
+    rng = np.random.default_rng(13)
+    n, count = 20, 4
+    groups = np.repeat(np.arange(count), 5)
+    x, se = rng.uniform(20, 25, n), rng.uniform(0.01, 0.03, n)
+    joint = np.outer(se, se) * (0.6 + 0.4 * np.eye(n))
+    y = rng.normal(0.1, 0.05, count)[groups] * x + rng.multivariate_normal(
+        np.zeros(n), joint + 0.05**2 * np.eye(n)
+    )
+    row = across_families(shared_points(x, y, se, joint, groups), "d")
+
+    dummies = np.eye(count)[groups]
+    slopes, errors, within = by_matrices(y, np.column_stack([dummies, dummies * x[:, None]]), joint)
+    assert within > 0
+    own, known = slopes[count:], errors[count:, count:]
+    mean, error, tau2 = by_matrices(own, np.ones((count, 1)), known)
+    residual = own - mean
+    scale = residual @ np.linalg.inv(known + tau2 * np.eye(count)) @ residual / (count - 1)
+    spread = math.sqrt(scale * error[0, 0])
+    assert (row.value, row.se) == pytest.approx((mean[0], spread), rel=1e-5)
+    assert row.low == pytest.approx(mean[0] - stats.t.ppf(0.975, count - 1) * spread, rel=1e-5)
+    assert row.p == pytest.approx(2 * stats.t.sf(abs(mean[0]) / spread, count - 1), rel=1e-4)
+    wide = stats.t.ppf(0.975, count - 2) * math.sqrt(spread**2 + tau2)
+    assert (row.new_low, row.new_high) == pytest.approx((mean[0] - wide, mean[0] + wide), rel=1e-4)
+
+
+def by_matrices(y: Float, design: Float, joint: Float) -> tuple[Float, Float, float]:
+    """Generalised least squares at the REML tau^2, looked for on grids: coefficients, their covariance, tau^2."""
+
+    def at(tau2: float) -> tuple[float, Float, Float]:
+        inverse = np.linalg.inv(joint + tau2 * np.eye(len(y)))
+        information = design.T @ inverse @ design
+        beta = np.linalg.solve(information, design.T @ inverse @ y)
+        rest = y - design @ beta
+        logs = np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(information)[1]
+        return float(logs - rest @ inverse @ rest), beta, np.linalg.inv(information)
+
+    low, high = 0.0, 4 * float(np.var(y))
+    for _ in range(6):
+        grid = np.linspace(low, high, 200)
+        best = int(np.argmax([at(tau2)[0] for tau2 in grid]))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 199)]
+    return *at(grid[best])[1:], float(grid[best])
+
+
+def shared_points(x: Float, y: Float, se: Float, joint: Float, groups: Int) -> Points:
+    n, missing = len(x), np.full(len(x), np.nan)
+    models, families = tuple(f"m{i}" for i in range(n)), tuple(f"f{code}" for code in groups)
+    return Points(("d",) * n, models, families, x, y, se, missing, missing, joint)
+
+
+def test_families_on_shared_prompts_never_differ_for_certain() -> None:
+    """Three models may lie near a line by chance: what the families share must not then exceed what each has."""
+    rng = np.random.default_rng(14)
+    groups = np.repeat([0, 1], 3)
+    held, least = 0, math.inf
+    for _ in range(300):
+        x, se = rng.uniform(21, 24, 6), rng.uniform(0.015, 0.045, 6)
+        joint = np.outer(se, se) * (0.6 + 0.4 * np.eye(6))
+        points = shared_points(x, 0.05 * x + rng.multivariate_normal(np.zeros(6), joint), se, joint, groups)
+        fits = {
+            ("d", name): fit_slope(points.where(family=name), "d", name, full=False) for name in ("f0", "f1")
+        }
+        row = between_families(points, fits)[0]
+        held += row.low <= 0 <= row.high
+        least = min(least, row.se / max(fit.slope.se for fit in fits.values()))
+    assert held / 300 >= 0.92
+    assert least > 0.05
+
+    # The last one by its definition.
+    halves = [slice(0, 3), slice(3, 6)]
+    rows, scales, known = [], [], []
+    for half in halves:
+        design = np.column_stack([np.ones(3), x[half]])
+        beta, spread, tau2 = by_matrices(points.value[half], design, joint[half, half])
+        inverse = np.linalg.inv(joint[half, half] + tau2 * np.eye(3))
+        rest = points.value[half] - design @ beta
+        rows.append((spread @ design.T @ inverse)[1])
+        scales.append(rest @ inverse @ rest)
+        known.append(spread[1, 1])
+    shared = rows[0] @ joint[halves[0], halves[1]] @ rows[1]
+    wanted = scales[0] * known[0] + scales[1] * known[1] - 2 * math.sqrt(scales[0] * scales[1]) * shared
+    assert row.se == pytest.approx(math.sqrt(wanted), rel=1e-3)
+
+
+def test_forward_z_knows_what_held_out_models_share() -> None:
+    rng = np.random.default_rng(15)
+    n, x, se = 7, np.arange(7.0), rng.uniform(0.02, 0.05, 7)
+    joint = np.outer(se, se) * (0.7 + 0.3 * np.eye(n))
+    y = 0.1 * x + rng.multivariate_normal(np.zeros(n), joint + 0.02**2 * np.eye(n))
+    design = np.column_stack([np.ones(n), x])
+    kept, held = slice(0, 5), slice(5, 7)
+    beta, spread, tau2 = by_matrices(y[kept], design[kept], joint[kept, kept])
+    inverse = np.linalg.inv(joint[kept, kept] + tau2 * np.eye(5))
+    rest = y[kept] - design[kept] @ beta
+    scale_of_fit, share = rest @ inverse @ rest / 3, np.full(2, 0.5)
+    weights = share @ design[held] @ spread @ design[kept].T @ inverse
+    variance = share @ (joint[held, held] + tau2 * np.eye(2)) @ share
+    variance += scale_of_fit * (share @ design[held] @ spread @ design[held].T @ share)
+    variance -= 2 * weights @ joint[kept, held] @ share
+    t = (share @ (y[held] - design[held] @ beta)) / math.sqrt(variance)
+    wanted = math.copysign(stats.norm.isf(stats.t.sf(abs(t), 3)), t)
+    assert forward_z(y, x, joint, np.zeros(n, dtype=int)) == pytest.approx(wanted, abs=1e-3)
+
+
 # Whole tables
 
 
@@ -387,6 +494,16 @@ def test_degenerate_tables_are_refused() -> None:
     assert "no column 'value'" in refusal(whole.drop(columns="value"))
     assert "on a line exactly" in refusal(whole.drop(columns="se").assign(value=0.1))
     assert "on a line exactly" in refusal(whole.drop(columns="se").assign(value=0.1 * np.arange(6)))
+    assert "on a line exactly" in refusal(
+        table().drop(columns="se").assign(value=lambda frame: np.log10(frame["flops"]))
+    )
+    assert "row 1" in refusal(whole.assign(se=1e300))
+    assert "row 1" in refusal(whole.assign(value=whole["value"] * 1e300))
+    assert "'all' is the name" in refusal(whole.assign(family="all"))
+    with pytest.raises(UserError, match="relative_gap or gap"):
+        points_from_frame(whole, quantity="auc_within")
+    with pytest.raises(UserError, match="flops inf"):
+        scale(points_from_frame(whole), flops=[1e24, math.inf])
     other = whole.assign(domain="b", flops=whole["flops"] * 2)
     assert "another domain" in refusal(pd.concat([whole, other]))
 

@@ -69,12 +69,16 @@ def test_two_models_are_too_few(runs: list[Run]) -> None:
         scale(points_from_runs(runs))
     with pytest.raises(UserError, match="relative_gap or gap"):
         points_from_runs(runs, quantity="accuracy")
+    with pytest.raises(UserError, match="both are of"):
+        points_from_runs([*runs, Run(CROSSED / "smollm2-135m")])
 
 
 def test_compute_is_the_catalogs_or_the_manifests() -> None:
     known = compute_of("pythia-12b")
     assert known.family == "Pythia base"
     assert known.flops == pytest.approx(6 * 11.8e9 * 3e11, rel=0.02)
+    assert compute_of("simulated:pythia-12b") == ("simulated:Pythia base", known.flops)
+    assert np.isnan(compute_of("simulated:nobody").flops)
     own = compute_of("mine/model", {"parameters": 10**9, "training_tokens": 10**12})
     assert own.flops == 6e21
     assert np.isnan(compute_of("mine/model", {"parameters": 10**9, "training_tokens": None}).flops)

@@ -53,8 +53,8 @@ def _domain(scaling: Scaling, domain: str) -> Iterator[str]:
             )
         else:
             yield (
-                f"{where} nothing can be said of other families: only {plural(row.n_families, 'family', 'families')} "
-                "with a slope of its own, and it takes 3."
+                f"{where} nothing can be said of other families: that takes 3 with slopes of their own, and there "
+                f"{'is' if row.n_families == 1 else 'are'} {row.n_families}."
             )
     if "one_family" in pooled.flags:
         yield f"{where} one family was measured: that the law holds in others does not follow."
@@ -117,7 +117,7 @@ def _differences(scaling: Scaling) -> Iterator[str]:
     for row in (*scaling.domain_contrasts, *scaling.family_contrasts):
         if row.verdict == "not_estimable":
             continue
-        where = f"In {row.within}, " if row.by == "family" else ""
+        where, that = (f"In {row.within}, ", "that") if row.by == "family" else ("", "That")
         numbers = (
             f"difference {number(row.value, signed=True)} per decade {interval(row.low, row.high, signed=True)}, "
             f"{_p(row.p)}, adjusted {_p(row.p_adjusted)}"
@@ -127,7 +127,7 @@ def _differences(scaling: Scaling) -> Iterator[str]:
             yield f"{where}{row.a} is {verb} than {row.b} ({numbers})."
         elif row.by == "domain" or row.p <= 0.1:
             yield (
-                f"{where}that {row.a} and {row.b} differ is not established ({numbers}); a true difference below "
+                f"{where}{that} {row.a} and {row.b} differ is not established ({numbers}); a true difference below "
                 f"{number(row.mde)} would often be missed, so they are not shown to be equal either."
             )
     unequal = list(_one_of_two(scaling))

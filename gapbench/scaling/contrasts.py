@@ -100,16 +100,16 @@ def between_domains(points: Points, fits: Mapping[tuple[str, str], Fit]) -> Slop
     the covariance of prompts and models with it, cancel. Otherwise the two slopes are independent.
     """
     names = [name for name in points.domains if name != ALL]
+    models = {name: set(points.where(domain=name).model) for name in names}
     found = []
     for a, b in combinations(names, 2):
         row = SlopeContrast("domain", a, b, ALL)
-        sides = {one: set(points.where(domain=one).model) for one in (a, b)}
-        both = sides[a] & sides[b]
+        both = models[a] & models[b]
         if both:
             common = difference(points, a, b)
             assert common is not None
             slope = fit_slope(common, f"{a} - {b}", ALL, full=False).slope
-            lost = max(map(len, sides.values())) - len(both)
+            lost = max(len(models[a]), len(models[b])) - len(both)
             row = _of_slope(row, slope, [f"common_models:{len(both)}"] * (lost > 0))
         else:
             row = _independent(row, fits[a, ALL], fits[b, ALL], points)
@@ -176,13 +176,18 @@ def _independent(row: SlopeContrast, a: Fit, b: Fit, points: Points) -> SlopeCon
 
 
 def _shared(a: Fit, b: Fit, points: Points) -> float:
-    """Covariance of two slopes by the prompts that their models share."""
+    """Covariance of two slopes by the prompts that their models share.
+
+    It is scaled as their variances are by Knapp and Hartung's factors: unscaled it could exceed them, and the difference
+    would look certain.
+    """
     if points.covariance is None or a.regression is None or b.regression is None:
         return 0.0
     place = {key: row for row, key in enumerate(zip(points.domain, points.model, strict=True))}
     rows = [[place[key] for key in zip(one.points.domain, one.points.model, strict=True)] for one in (a, b)]
     joint = points.covariance[np.ix_(*rows)]
-    return float(a.regression.operator[-1] @ joint @ b.regression.operator[-1])
+    scale = math.sqrt(a.regression.scale * b.regression.scale)
+    return scale * float(a.regression.operator[-1] @ joint @ b.regression.operator[-1])
 
 
 def _judged(rows: list[SlopeContrast]) -> SlopeContrasts:

@@ -25,6 +25,8 @@ TEXT = ("domain", "model", "family")
 RATES = ("accuracy", "fpr", "fnr")
 NUMBERS = ("flops", "value", "se", *RATES)
 OPTIONAL = ("value", "se", *RATES)
+QUANTITIES = ("relative_gap", "gap")
+MOST = 1e6  # no gap or standard error is as large, and squares of far larger ones are not finite
 
 REASONS = {
     "no_flops": "no training compute is known (parameters or tokens are missing)",
@@ -168,8 +170,8 @@ def points_from_frame(table: pd.DataFrame, *, quantity: str = "relative_gap") ->
     Raises
     ------
     UserError
-        If a column is missing, a row names no domain, model or family, a number is impossible, or a model appears twice
-        in a domain.
+        If a column is missing, a row names no domain, model or family, a number is impossible, a model appears twice in a
+        domain, or there is no such quantity.
     """
     rows = table.reset_index(drop=True)
     for name in (*TEXT, "flops"):
@@ -215,19 +217,28 @@ def _checked(rows: pd.DataFrame, name: str, quantity: str) -> Points:
         if wrong.any():
             raise UserError(f"{name}, row {int(wrong.argmax()) + 1}: {why}")
 
+    known_quantity(quantity)
+
     words = {column: rows[column].where(rows[column].notna(), "").astype(str).str.strip() for column in TEXT}
     for column, word in words.items():
         refuse((word == "").to_numpy(), f"'{column}' is empty; every row needs one")
+    refuse(
+        (words["family"] == OVERALL).to_numpy(),
+        f"family '{OVERALL}' is the name of all families together; give it another",
+    )
     numbers = {
         column: rows[column].to_numpy(dtype=float) if column in rows else np.full(len(rows), np.nan)
         for column in NUMBERS
     }
     flops, se = numbers["flops"], numbers["se"]
     refuse((flops <= 0) | np.isinf(flops), "flops must be above 0: 6 x parameters x training tokens")
-    refuse((se < 0) | np.isinf(se), "se must be a standard error: 0 or more, or empty where it is not known")
+    refuse(
+        (se < 0) | (se > MOST),
+        f"se must be a standard error: from 0 to {MOST:g}, or empty where it is not known",
+    )
     for rate in RATES:
         refuse((numbers[rate] < 0) | (numbers[rate] > 1), f"{rate} must lie between 0 and 1")
-    refuse(np.isinf(numbers["value"]), "value must be a finite number")
+    refuse(np.abs(numbers["value"]) > MOST, f"value must be a gap: at most {MOST:g} in size")
     _once(words, name)
 
     value = numbers["value"] if "value" in rows else _relative_gap(numbers)
@@ -272,6 +283,18 @@ def _checked(rows: pd.DataFrame, name: str, quantity: str) -> Points:
     return points.take(~lost)
 
 
+def known_quantity(quantity: str) -> None:
+    """Refuse what no scaling law is of.
+
+    Raises
+    ------
+    UserError
+        If it is not one of `QUANTITIES`.
+    """
+    if quantity not in QUANTITIES:
+        raise UserError(f"--quantity {quantity}: a scaling law is of {' or '.join(QUANTITIES)}")
+
+
 def _relative_gap(numbers: dict[str, Float]) -> Float:
     """P (TPR - FPR)/A; NaN where nothing is accepted."""
     p, fpr, tpr = numbers["accuracy"], numbers["fpr"], 1.0 - numbers["fnr"]
@@ -311,11 +334,12 @@ def difference(points: Points, a: str, b: str) -> Points | None:
 
 
 def _combined(points: Points, weights: dict[str, float], name: str) -> Points | None:
-    places = {key: row for row, key in enumerate(zip(points.domain, points.model, strict=True))}
-    models = [
-        model for model in dict.fromkeys(points.model) if all((domain, model) in places for domain in weights)
-    ]
-    rows = np.array([[places[domain, model] for domain in weights] for model in models], dtype=np.int64)
+    places: dict[str, dict[str, int]] = {domain: {} for domain in weights}
+    for row, (domain, model) in enumerate(zip(points.domain, points.model, strict=True)):
+        if domain in places:
+            places[domain][model] = row
+    models = [model for model in dict.fromkeys(points.model) if all(model in own for own in places.values())]
+    rows = np.array([[own[model] for own in places.values()] for model in models], dtype=np.int64)
     share = np.array(list(weights.values()))
     if not len(rows):
         return None

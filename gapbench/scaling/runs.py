@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gapbench.catalog import find_model, training_flops
+from gapbench.catalog.entries import VARIABLE
 from gapbench.comparing.cells import Asked, Cell, Side, find, measured, strata_of
 from gapbench.comparing.compare import aligned, common_n, run_labels
 from gapbench.errors import UserError
@@ -25,9 +26,9 @@ from gapbench.estimate.quantity import Form
 from gapbench.estimate.resampling import Moments
 from gapbench.panel import Float
 from gapbench.run import Run
-from gapbench.scaling.points import LeftOut, Points
+from gapbench.scaling.points import LeftOut, Points, known_quantity
 
-QUANTITIES = ("relative_gap", "gap")
+SIMULATED = "simulated:"  # what the simulated engine puts before the name it pretends to be
 
 
 class Compute(NamedTuple):
@@ -41,7 +42,7 @@ def compute_of(model: str, known: Mapping[str, Any] | None = None) -> Compute:
     """Family and pretraining FLOPs of a model: the catalog's, else those that a run's manifest has.
 
     Base and post-trained models are families of their own, because post-training may change the law. FLOPs are NaN where
-    parameters or tokens are not known.
+    parameters or tokens are not known. A simulated model has the compute of the one it pretends to be, in a family that says so.
 
     Parameters
     ----------
@@ -51,6 +52,9 @@ def compute_of(model: str, known: Mapping[str, Any] | None = None) -> Compute:
         What the manifest of a run says of it (`engine.model`).
     """
     entry = find_model(model)
+    if entry is None and model.startswith(SIMULATED):
+        pretended = compute_of(model.removeprefix(SIMULATED))
+        return Compute(f"{SIMULATED}{pretended.family}", pretended.flops)
     if entry is not None:
         return Compute(f"{entry.family} {entry.kind}", float("nan") if entry.flops is None else entry.flops)
     held = known or {}
@@ -84,10 +88,10 @@ def points_from_runs(
     Raises
     ------
     UserError
-        If runs have no prompt, or no verifier, in common, or no model's compute is known.
+        If runs have no prompt, or no verifier, in common, two are of one model, or no model's compute is known.
     """
-    if quantity not in QUANTITIES:
-        raise UserError(f"--quantity {quantity}: a scaling law is of {' or '.join(QUANTITIES)}")
+    known_quantity(quantity)
+    _once(runs)
     labels = run_labels(runs)
     panels, notes = aligned({label: run.panels() for label, run in zip(labels, runs, strict=True)}, runs)
     everything = [panel for own in panels.values() for panel in own]
@@ -146,6 +150,17 @@ class _Point(NamedTuple):
     strata: Mapping[str, Strata]
 
 
+def _once(runs: Sequence[Run]) -> None:
+    """Refuse a model that is there twice: it would count twice."""
+    seen: dict[str, Run] = {}
+    for run in runs:
+        before = seen.setdefault(run.model, run)
+        if before is not run:
+            raise UserError(
+                f"{before.store.path} and {run.store.path}: both are of {run.model}; leave one out, since a law counts models"
+            )
+
+
 def _common_verifier(sides: Sequence[Side]) -> str:
     """The first verifier that every run has."""
     names = [
@@ -201,8 +216,8 @@ def _why_not(found: Mapping[str, Strata | None], compute: Compute) -> str | None
 def _none(left_out: Sequence[LeftOut], verifier: str) -> str:
     if all(one.reason == "no_flops" for one in left_out):
         names = ", ".join(dict.fromkeys(one.model for one in left_out))
-        return f"no training compute is known for {names}: add the models to a registry file, with parameters and tokens"
-    return f"no run has a gap by '{verifier}' to fit; name another with --verifier"
+        return f"no training compute is known for {names}: give parameters and tokens of each in a YAML file named by {VARIABLE}"
+    return f"no run has a gap by '{verifier}' to fit; name another --verifier, or a --filter or --verdicts that asks for less"
 
 
 def covariance(places: Sequence[Strata]) -> Float:

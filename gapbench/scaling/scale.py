@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,12 +96,12 @@ def scale(points: Points, *, flops: Sequence[float] = ()) -> Scaling:
     Raises
     ------
     UserError
-        If no domain has a law that can be fitted, a model is not the same in two domains, or `flops` are not positive.
+        If no domain has a law that can be fitted, a model is not the same in two domains, or `flops` are not positive and finite.
     """
     if wrong := next(inconsistent(points), None):
         raise UserError(f"{wrong}: make its rows agree")
-    if any(not one > 0 for one in flops):
-        raise UserError(f"flops {min(flops):g}: compute is above 0, such as 1e24")
+    if wrong_flops := [one for one in flops if not 0 < one < math.inf]:
+        raise UserError(f"flops {wrong_flops[0]:g}: compute is above 0 and finite, such as 1e24")
     fits: dict[tuple[str, str], Fit] = {}
     rows: list[Slope] = []
     control: list[Control] = []

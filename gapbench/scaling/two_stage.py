@@ -14,7 +14,7 @@ from scipy import stats
 
 from gapbench.panel import Float, Int
 from gapbench.scaling.points import Points, codes
-from gapbench.scaling.regression import Data, Regression, regress, reml
+from gapbench.scaling.regression import LEVEL, Data, Regression, regress, reml
 from gapbench.scaling.slopes import ALL, PERFECT, Slope
 
 FEWEST_MODELS = 3  # of a family, for a slope of its own
@@ -92,8 +92,8 @@ def _independent(
 def across_families(points: Points, domain: str) -> Slope:
     """The mean slope over families, and the interval for a new family's.
 
-    The prediction interval for a new family is slope +- t_(F-1) sqrt(tau^2 + se^2) (Higgins, Thompson and Spiegelhalter
-    2009, JRSS A 172(1), eq. 12, with the degrees of freedom of the Knapp-Hartung interval).
+    The prediction interval for a new family is slope +- t_(F-2) sqrt(tau^2 + se^2) (Higgins, Thompson and Spiegelhalter
+    2009, JRSS A 172(1), eq. 12, with the standard error of Knapp and Hartung).
     """
     row = Slope(domain, ALL, points.quantity, "two_stage")
     found = family_slopes(points)
@@ -109,10 +109,11 @@ def across_families(points: Points, domain: str) -> Slope:
         np.empty((len(found.slope), 0)),
         variance=diagonal if independent else found.covariance,
     )
-    if fit.scale < PERFECT:
-        return _flagged(row, len(found.families), "perfect_fit")
     mean, error = (float(one[0]) for one in fit.line(0, np.empty((1, 0))))
-    reach, wide = fit.quantile * error, fit.quantile * math.hypot(error, math.sqrt(fit.tau2))
+    if fit.scale < PERFECT or error <= PERFECT * abs(mean):
+        return _flagged(row, len(found.families), "perfect_fit")
+    reach = fit.quantile * error
+    wide = float(stats.t.ppf(0.5 + LEVEL / 2, fit.df - 1)) * math.hypot(error, math.sqrt(fit.tau2))
     typical = Data(found.slope, np.empty((len(found.slope), 0)), fit.data.variance).at(0.0).typical_variance()
     flags = [] if points.variance() is not None else ["no_se"]
     lost = len(set(points.family)) - len(found.families)
