@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from gapbench.errors import UserError
 from gapbench.panel import Float, Int
@@ -24,7 +25,7 @@ from gapbench.registry import suggest
 from gapbench.scaling.forward import forward_z
 from gapbench.scaling.permutation import permutation_p
 from gapbench.scaling.points import Points, codes
-from gapbench.scaling.regression import Regression, regress
+from gapbench.scaling.regression import LEVEL, Regression, regress
 from gapbench.scaling.saturating import Saturating, saturating
 
 NAN = float("nan")
@@ -201,10 +202,16 @@ class Fit:
         )
 
     def band(self, x: Float, family: str, *, new_model: bool = False) -> tuple[Float, Float, Float]:
-        """The law at log10 FLOPs x with its 95 % interval, or that of a new model (law and Var(u) together)."""
+        """The law at log10 FLOPs x with its 95 % interval, or that of a new model (law and Var(u) together).
+
+        A new model's has one degree of freedom less where tau^2 is estimated beside known variances (Higgins, Thompson and
+        Spiegelhalter 2009, JRSS A 172(1), eq. 12).
+        """
         assert self.regression is not None
         mean, se = self.regression.line(self.families.index(family), x[:, None])
-        reach = self.regression.quantile * np.sqrt(se**2 + self.regression.tau2 * new_model)
+        spent = new_model and self.points.variance() is not None
+        quantile = float(stdtrit(max(self.regression.df - spent, 1), 0.5 + LEVEL / 2))
+        reach = quantile * np.sqrt(se**2 + self.regression.tau2 * new_model)
         return mean, mean - reach, mean + reach
 
 
