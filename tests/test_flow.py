@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from gapbench.errors import UserError
 from gapbench.judging import VerifierSpec, make_verifier, read_spec
 from gapbench.records import UNPARSED, Comparison, Message, Prompt, Response, Verdict
 from gapbench.run import Run, RunConfig, execute
-from gapbench.stages import flow
+from gapbench.stages import flow, pools
+from gapbench.stages.pools import read_pools
 from gapbench.verifiers.base import (
     DerivedVerifier,
     Judgement,
@@ -403,3 +405,40 @@ def test_two_questions_under_one_name_are_refused(tmp_path: Path, config: Make) 
     verifiers.register("digit.2")(Other)
     with pytest.raises(UserError, match=r"another question under the name 'digit.2'"):
         execute(config("both", "digit.2"), tmp_path / "run")
+
+
+def test_pools_that_a_top_up_tore_apart_are_read_in_little_memory(
+    tmp_path: Path, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(config("digit", n=3), tmp_path / "run", upto="grade")
+    run = execute(config("digit", n=5), tmp_path / "run", resume=True, upto="grade")
+    sizes = {prompt.key: 5 for prompt in run.store.rows(Prompt)}
+    at_once = dict(read_pools(run.store, sizes, graded=True))
+    monkeypatch.setattr(pools, "HELD_BYTES", 10 * (1 + pools._ROW_BYTES))  # ten responses of one character
+    readings: list[int] = []
+    batches = run.store.batches
+    monkeypatch.setattr(
+        run.store, "batches", lambda table, names: readings.append(1) or batches(table, names)
+    )
+    in_turns = list(read_pools(run.store, sizes, graded=False))
+    assert len(readings) > 5
+    assert len(in_turns) == len(at_once) == 24
+    for key, pool in in_turns:
+        assert [(one.response, one.text) for one in pool] == [
+            (one.response, one.text) for one in at_once[key]
+        ]
+    monkeypatch.setattr(pools, "HELD_BYTES", 0)  # one prompt at a time
+    assert dict(read_pools(run.store, sizes, graded=False)).keys() == at_once.keys()
+
+
+def test_a_slow_tool_is_not_the_engine_s_silence(
+    tmp_path: Path, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(config("digit"), tmp_path / "run")
+    monkeypatch.setenv("GAPBENCH_STALL", "0.5")
+    check = Ruler.check
+    monkeypatch.setattr(Ruler, "check", lambda *args: time.sleep(0.05) or check(*args))
+    run = execute(config("digit", "ruler", n=6), tmp_path / "run", resume=True)
+    assert len([row for row in run.store.rows(Verdict) if row.verifier == "ruler"]) == 12 * 6
+    (session,) = [one for one in run.manifest["sessions"][3:] if one["stage"] == "verify"]
+    assert session["seconds"] > session["engine_seconds"]

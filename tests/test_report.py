@@ -28,7 +28,7 @@ from gapbench.estimate.results import Estimate, Estimates
 from gapbench.estimate.table import estimate_panels
 from gapbench.panel import Panel, Scores
 from gapbench.report import content, quality, summary
-from gapbench.report.costs import stage_costs
+from gapbench.report.costs import cost_lines, engine_share, stage_costs
 from gapbench.report.definitions import DEFINITIONS
 from gapbench.report.figures import report_figures
 from gapbench.report.html import write_report
@@ -752,3 +752,23 @@ def test_report_of_the_real_estimator(panels: list[Panel], tmp_path: Path) -> No
     table = printed(found, 160)
     assert " yesno @8" in table
     assert " majority @16" in table
+
+
+def test_costs_of_sittings_that_told_less() -> None:
+    told = {"stage": "sample", "rows": 4, "requests": 4, "tokens": 9, "prompt_tokens": 100, "seconds": 10.0}
+    sessions = [
+        told,  # as older releases wrote it, and as engines that say nothing of a cache are recorded
+        {**told, "cached_tokens": 80, "engine_seconds": 9.0},
+        {**told, "cached_tokens": None, "engine_seconds": 10.0},
+        {"stage": "sample", "started": "2026-01-01T00:00:00+00:00"},
+    ]
+    (cost,) = stage_costs({"sessions": sessions})
+    assert (cost.sittings, cost.unfinished, cost.seconds, cost.prompt_tokens) == (4, 1, 30.0, 300)
+    assert cost.cache_hits == 0.8
+    assert engine_share([cost]) == 0.95
+    line, share = cost_lines({"sessions": sessions})
+    assert "300 in prompts (80% cached), 30.0 s, interrupted sittings, not counted: 1" in line
+    assert "95.0%" in share
+    (silent,) = cost_lines({"sessions": [told]})
+    assert "cached" not in silent
+    assert cost_lines({}) == []

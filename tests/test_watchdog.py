@@ -263,6 +263,25 @@ def test_it_wakes_the_main_thread_once_and_only_while_it_watches() -> None:
     assert not idle.fired
 
 
+def test_a_disk_that_refuses_does_not_keep_a_hung_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+
+    def leave(code: int) -> None:
+        ended.append(code)
+        raise SystemExit
+
+    def refuse() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(watchdog, "_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(watchdog.os, "_exit", leave)
+    with Watchdog(refuse, 0.1):
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(30)
+        time.sleep(0.5)
+    assert ended == [1]
+
+
 def test_only_the_main_thread_is_watched() -> None:
     watched = Watchdog(lambda: None, 0.1)
 

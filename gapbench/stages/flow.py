@@ -109,14 +109,21 @@ class Flow:
             self._begin(stored)
             if self._sampling or self._fill():
                 self._generate()
-            while self._jobs:
-                self._jobs.hand_on(wait=True)
-        self._writer.flush()
+            self._end()
         if self._grading is not None:
             self.sessions["grade"].seconds = self._grading.seconds
         for session in self.sessions.values():
             session.seconds = round(session.seconds, 3)
             session.engine_seconds = round(session.engine_seconds, 3)
+
+    def _end(self) -> None:
+        """Wait for what runs beside the engine, which the engine's last stage has to wait for too."""
+        began = time.monotonic()
+        while self._jobs:
+            self._jobs.hand_on(wait=True)
+        self._writer.flush()
+        for session in [one for one in self.sessions.values() if one.engine_seconds][-1:]:
+            session.seconds += time.monotonic() - began
 
     def _ungraded(self, stored: Finished) -> int:
         if self._graders is None:
@@ -328,6 +335,7 @@ class Flow:
 
     def _take_checked(self, found: Sequence[Verdict]) -> None:
         """Take what a tool found."""
+        self._watchdog.heard()
         for row in found:
             self._writer.append(row)
             self.sessions["verify"].count(row.status)
@@ -335,6 +343,7 @@ class Flow:
 
     def _take_grade(self, grade: Grade, response: Response | None = None) -> None:
         """Take a grade; a response that has just been drawn joins its pool with it."""
+        self._watchdog.heard()
         self._writer.append(grade)
         self.sessions["grade"].count(grade.status)
         self._progress.advance("grade")

@@ -28,6 +28,35 @@ class Drawn:
 
 Pool = list[Drawn]
 
+HELD_BYTES = 1 << 28
+"""Responses of unfinished pools that are kept in memory, before further prompts are left for another reading."""
+_ROW_BYTES = 256  # of a row besides its text
+
+
+class _Pass:
+    """One reading of the responses: the pools that it completes, and the prompts that it leaves for the next."""
+
+    def __init__(self, sizes: Mapping[PromptKey, int]) -> None:
+        self._sizes = sizes
+        self._growing: dict[PromptKey, list[tuple[int, str, str]]] = {}
+        self._held = 0
+        self.left: dict[PromptKey, int] = {}
+
+    def take(self, key: PromptKey, row: tuple[int, str, str]) -> list[tuple[int, str, str]] | None:
+        """Take a response; its prompt's responses if it was the last of them."""
+        if key not in self._sizes or key in self.left:
+            return None
+        if self._growing and self._held >= HELD_BYTES and key not in self._growing:
+            self.left[key] = self._sizes[key]
+            return None
+        rows = self._growing.setdefault(key, [])
+        rows.append(row)
+        self._held += len(row[1]) + _ROW_BYTES
+        if len(rows) < self._sizes[key]:
+            return None
+        self._held -= sum(len(text) + _ROW_BYTES for _, text, _ in rows)
+        return sorted(self._growing.pop(key))
+
 
 def read_pools(
     store: RunStore, sizes: Mapping[PromptKey, int], *, graded: bool
@@ -35,7 +64,7 @@ def read_pools(
     """Yield the pools of some prompts, each as soon as its last response has been read.
 
     Responses lie on the disk in the order they were finished, those of a prompt close together, so that few pools are
-    in memory at a time.
+    in memory at a time. After a top-up they lie far apart; then the disk is read several times, for some prompts each.
 
     Parameters
     ----------
@@ -45,17 +74,15 @@ def read_pools(
         Whether the grades are needed.
     """
     grades = Finished(store, Grade, "utility") if graded and sizes else None
-    growing: dict[PromptKey, list[tuple[int, str, str]]] = {}
     names = ["task", "prompt_id", "response", "text", "finish_reason"]
-    for batch in store.batches("responses", names) if sizes else ():
-        columns = (batch.column(name).to_pylist() for name in names)
-        for task, prompt_id, *row in zip(*columns, strict=True):
-            key = task, prompt_id
-            if key not in sizes:
-                continue
-            rows = growing.setdefault(key, [])
-            rows.append((row[0], row[1], row[2]))
-            if len(rows) < sizes[key]:
-                continue
-            utility = grades.of(key) if grades else {}
-            yield key, [Drawn(*one, utility.get((one[0],), nan)) for one in sorted(growing.pop(key))]
+    while sizes:
+        reading = _Pass(sizes)
+        for batch in store.batches("responses", names):
+            columns = (batch.column(name).to_pylist() for name in names)
+            for task, prompt_id, *row in zip(*columns, strict=True):
+                key = task, prompt_id
+                rows = reading.take(key, (row[0], row[1], row[2]))
+                if rows is not None:
+                    utility = grades.of(key) if grades else {}
+                    yield key, [Drawn(*one, utility.get((one[0],), nan)) for one in rows]
+        sizes = reading.left

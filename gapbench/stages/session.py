@@ -19,7 +19,7 @@ class Session:
     requests, tokens
         Generations asked of the engine, and tokens it generated for them.
     prompt_tokens, cached_tokens
-        Tokens of the prompts, and how many of them were not computed anew; 0 where the engine does not say.
+        Tokens of the prompts, and how many of them were not computed anew; 0 and None where the engine does not say.
     seconds
         Wall time, the wait for each row counting for the stage that the row belongs to. For grading, the time spent in
         graders, which is part of the other stages' time or runs beside it.
@@ -33,7 +33,7 @@ class Session:
     requests: int = 0
     tokens: int = 0
     prompt_tokens: int = 0
-    cached_tokens: int = 0
+    cached_tokens: int | None = None
     seconds: float = 0.0
     engine_seconds: float = 0.0
     statuses: dict[str, int] = field(default_factory=dict)
@@ -49,4 +49,5 @@ class Session:
         self.requests += 1
         self.tokens += result.n_tokens
         self.prompt_tokens += result.n_prompt
-        self.cached_tokens += result.n_cached or 0
+        if result.n_cached is not None:
+            self.cached_tokens = (self.cached_tokens or 0) + result.n_cached

@@ -80,7 +80,7 @@ class Watchdog:
             self._thread.join()
 
     def heard(self) -> None:
-        """The engine has given something."""
+        """The engine has given something, or could not: it was waiting for us."""
         self._last = time.monotonic()
 
     @property
@@ -100,7 +100,9 @@ class Watchdog:
             assert main is not None
             signal.pthread_kill(main, signal.SIGINT)
             if not self._end.wait(_GRACE_SECONDS):
-                self._save()
-                print(f"gapbench: {self.message}", file=sys.stderr, flush=True)
-                os._exit(1)
+                try:
+                    self._save()
+                finally:  # a disk that refuses must not leave the process hanging
+                    print(f"gapbench: {self.message}", file=sys.stderr, flush=True)
+                    os._exit(1)
             return

@@ -78,7 +78,7 @@ class SessionFacts(_Facts):
     requests: Count = 0
     tokens: Count = 0
     prompt_tokens: Count = 0
-    cached_tokens: Count = 0
+    cached_tokens: Count | None = None
     seconds: Seconds = 0.0
     engine_seconds: Seconds = 0.0
     statuses: dict[str, Count] = {}
