@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import IO, Any, NoReturn, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,7 @@ __all__ = ["RunStore", "Writer", "read_stream", "seal", "write_atomic"]
 R = TypeVar("R", bound=Row)
 
 FLUSH_SECONDS = 0.5
+LOCK = ".lock"
 
 
 class RunStore:
@@ -90,10 +91,8 @@ class RunStore:
                 f"{self.path}: a run is already here; add --resume to go on with it, or name another --out"
             )
         # A run whose very first file was not finished is none.
-        torn = scratch_of(self.path / "manifest.json")
-        if self.path.exists() and (
-            not self.path.is_dir() or any(path != torn for path in self.path.iterdir())
-        ):
+        begun = {scratch_of(self.path / "manifest.json"), self.path / LOCK}
+        if self.path.exists() and (not self.path.is_dir() or not begun.issuperset(self.path.iterdir())):
             raise UserError(f"{self.path}: exists and is not a run; name another --out")
 
     def create(self, manifest: dict[str, Any]) -> None:
@@ -102,11 +101,14 @@ class RunStore:
         Raises
         ------
         UserError
-            If a run is there already, or a file or a folder of something else is in the way.
+            If a run is there already, another process is making one, or a file or a folder of something else is in the
+            way.
         """
         self.check_vacant()
         self.path.mkdir(parents=True, exist_ok=True)
-        self.write_manifest(manifest)
+        with lock(self.path):
+            self.check_vacant()  # another process may have been faster
+            self.write_manifest(manifest)
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest.
@@ -272,6 +274,23 @@ class RunStore:
         return Writer(self)
 
 
+def lock(folder: Path) -> IO[str]:
+    """Take a run's lock; it is held until the file that comes back is closed.
+
+    Raises
+    ------
+    UserError
+        If another process holds it.
+    """
+    file = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UserError(f"{folder}: another process is writing to this run; wait for it to end") from None
+    return file
+
+
 def refuse_twice(folder: Path, key: tuple[Any, ...]) -> NoReturn:
     """Tell that a key stands in a table twice.
 
@@ -307,14 +326,7 @@ class Writer:
         self._flusher = threading.Thread(target=self._flush_regularly, daemon=True)
 
     def __enter__(self) -> Self:
-        self._lock = (self.store.path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise UserError(
-                f"{self.store.path}: another process is writing to this run; wait for it to end"
-            ) from None
+        self._lock = lock(self.store.path)
         try:
             self._seal_leftovers()
             self.store.is_mending = True
