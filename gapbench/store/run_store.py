@@ -151,7 +151,7 @@ class RunStore:
 
     def _batches(self, table: str, columns: list[str], *, as_dictionaries: bool) -> Iterator[pa.RecordBatch]:
         listed = self.listed.of(table)
-        for path in self.shards(table):
+        for path in map(_now, self.shards(table)):
             rows = 0
             for batch in read_batches(path, ROWS[table].schema, columns, as_dictionaries=as_dictionaries):
                 rows += batch.num_rows
@@ -169,7 +169,7 @@ class RunStore:
         UserError
             As `read`.
         """
-        return sum(count_rows(path, ROWS[table].schema) for path in self.shards(table))
+        return sum(count_rows(_now(path), ROWS[table].schema) for path in self.shards(table))
 
     def find(
         self, table: str, keys: Collection[tuple[Any, ...]], columns: list[str]
@@ -272,6 +272,12 @@ class RunStore:
     def writing(self) -> Writer:
         """A context in which rows can be appended."""
         return Writer(self)
+
+
+def _now(shard: Path) -> Path:
+    """The shard's file: a stream may have been sealed by its writer since it was listed."""
+    sealed = shard.with_suffix(SEALED)
+    return sealed if shard.suffix == STREAM and sealed.exists() and not shard.exists() else shard
 
 
 def lock(folder: Path) -> IO[str]:
