@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from gapbench.run import Run
 from tests.conftest import Cli, document
 
 SERIES = "series,t,value,se\n" + "".join(
@@ -33,7 +35,9 @@ def test_scale_reads_a_table(cli: Cli, tmp_path: Path) -> None:
 
 def test_project_reads_a_series(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "rounds.csv").write_text(SERIES)
-    (row,) = document(cli("project", "--series", "rounds.csv", "--horizon", "9", "--json"))["series"]
+    words = ("--horizon", "9", "--out", "figures", "--json")
+    (row,) = document(cli("project", "--series", "rounds.csv", *words))["series"]
+    assert (tmp_path / "figures" / "series.png").stat().st_size > 10_000
     assert row["status"] == "identified"
     assert row["plateau_low"] < 0.525 < row["plateau_high"]
     assert [one["t"] for one in row["forecast"]] == [9]
@@ -41,18 +45,47 @@ def test_project_reads_a_series(cli: Cli, tmp_path: Path) -> None:
     assert "fewer than 4 points" in cli("project", "--series", "short.csv").stdout.lower()
 
 
+def drawn(cli: Cli, name: str, ability: float) -> None:
+    words = ("-n", "64", "--limit", "30", "-t", "capitals", "--engine-option", f"a={ability}")
+    done = cli("run", "starter", "-m", "simulated", "--engine", "simulated", *words, "--out", name)
+    assert done.returncode == 0, done.stderr
+
+
 def test_runs_are_projected_and_compared(cli: Cli, tmp_path: Path) -> None:
-    # The second model has the first one's prompts and is right more often.
-    for name, ability in (("base", 0.6), ("tuned", 2.0)):
-        words = ("-n", "64", "--limit", "30", "-t", "capitals", "--engine-option", f"a={ability}")
-        done = cli("run", "starter", "-m", "simulated", "--engine", "simulated", *words, "--out", name)
-        assert done.returncode == 0, done.stderr
+    drawn(cli, "base", 0.6)
     found = document(cli("project", "base", "--k", "1000", "--json"))
     yesno = next(row for row in found["rows"] if row["verifier"] == "yesno" and row["domain"] == "factual")
     assert yesno["horizon_rounds"] == 3  # 64 = 4^3
     assert [one["measured"] for one in yesno["coverage"] if one["k"] == 1000] == [False]
     (forecast,) = (tmp_path / "base" / "forecasts").glob("*.json")
     assert json.loads(forecast.read_text())["projection"]["rows"]
+
+    time.sleep(1.1)  # times are told in seconds, and a forecast of the same second is not one made before
+    drawn(cli, "tuned", 2.0)  # the same prompts, right more often
+    assert cli("project", "base", "--name", "late").returncode == 0
+    told = document(cli("trajectory", "base", "tuned", "--verifier", "yesno", "--json"))["forecasts"]
+    rows = {(one["forecast"] == "late", one["domain"]): one for one in told}
+    assert len(rows) == len(told) == 2  # one domain, so that there is no row over all
+    early = rows[False, "factual"]
+    right = Run(tmp_path / "tuned").panels()[0].utility
+    assert early["outcome"] == pytest.approx(float(right.mean(axis=1).mean()))
+    first = next(one for one in yesno["rounds"] if one["t"] == 1)
+    assert early["value"] == pytest.approx((first["fresh"] or first["fixed"])["value"])
+    assert early["error"] == pytest.approx(early["value"] - early["outcome"])
+    assert early["last"] == pytest.approx(yesno["accuracy"]["value"] - early["outcome"])
+    assert early["beforehand"]
+    assert not rows[True, "factual"]["beforehand"]
+    done = cli("trajectory", "base", "tuned", "--out", "figures")
+    assert "proves nothing" in done.stdout
+    assert "skill against" in done.stdout
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {
+        "decomposition", "pass_crossing", "checkpoints", "forecasts",
+    }  # fmt: skip
+    # Half a round is no round.
+    assert (
+        document(cli("trajectory", "base", "tuned", "--clock", "0", "--clock", "0.5", "--json"))["forecasts"]
+        == []
+    )
 
     (domain,) = document(cli("trajectory", "base", "tuned", "--json"))["domains"]
     parts = {
@@ -64,6 +97,10 @@ def test_runs_are_projected_and_compared(cli: Cli, tmp_path: Path) -> None:
     assert domain["plateau"]["status"] == "too_few_points"
     (placebo,) = document(cli("trajectory", "base", "base", "--json"))["domains"]
     assert placebo["verdict"] in ("SHARPENING-CONSISTENT", "UNDERPOWERED")
+    forecast.write_text(forecast.read_text().replace('"filter": "best@4"', '"filter": "best@2"', 1))
+    refused = cli("trajectory", "base", "tuned")
+    assert refused.returncode == 2
+    assert "changed after it was made" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,6 @@ from gapbench.loop.forecasts import FILTER, GAIN, LAST, Foretold, freeze, thaw
 from gapbench.loop.measuring import Directory, projection_of, verifier_of
 from gapbench.loop.rounds import LoopResult, run_loop
 from gapbench.loop.scoring import Point, score, skills
-from gapbench.loop.series import measured
 from gapbench.loop.state import State
 from gapbench.loop.training import Job
 from gapbench.panel import Panel
@@ -36,6 +35,7 @@ from gapbench.projection.loops import BestLoop, TopLoop
 from gapbench.records import Prompt
 from gapbench.report.loop import print_loop, write_loop
 from gapbench.run import Run
+from gapbench.trajectory.measured import measured
 
 
 @engines.register("distilling")

@@ -332,9 +332,10 @@ def test_figures_are_drawn_whatever_is_missing(demo: tuple[Run, Projection]) -> 
 
 
 def test_the_terminal_says_which_statement_is_what(demo: tuple[Run, Projection]) -> None:
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO())
     print_projection(demo[1], console)
-    text = console.export_text()
+    text = " ".join(console.export_text(clear=False).split())
+    assert all(len(line) <= 80 for line in console.export_text().splitlines())
     for word in (
         "Measurements:",
         "Projection:",
@@ -342,7 +343,7 @@ def test_the_terminal_says_which_statement_is_what(demo: tuple[Run, Projection])
         "all domains",
         "perfect distillation",
         "3/16",
-        "2 rounds",
+        "judge gains 0.25",
     ):
         assert word in text
     print_projection(project_panels([_of(EDGES["no verdicts"])], model="\x1b[31mm"), console)

@@ -14,13 +14,12 @@ from gapbench.errors import UserError
 from gapbench.estimate.coverage import pass_at_k
 from gapbench.panel import Float
 from gapbench.report.trajectory import (
-    outcome_sentences,
     plot_decomposition,
     plot_forecast,
     plot_loop_outcome,
     plot_pass_crossing,
-    series_sentences,
 )
+from gapbench.report.trajectory_text import outcome_sentences, series_sentences
 from gapbench.trajectory.alarms import diversity_collapse, reward_hacking
 from gapbench.trajectory.beyond import (
     Halves,

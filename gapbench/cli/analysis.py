@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from gapbench.errors import UserError
 from gapbench.estimate.intervals import Method
 from gapbench.estimate.results import Target
 from gapbench.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @app.command()
@@ -222,7 +225,6 @@ def scale(
 
     Example: gapbench scale --table points.csv --out figures; gapbench scale runs/0.5b runs/1.5b runs/7b
     """
-    from gapbench.report.plots import save_figure
     from gapbench.report.scaling import print_scaling
     from gapbench.report.scaling_plots import absolute_gap_figure, scaling_figure, slopes_figure
     from gapbench.scaling.points import read_points
@@ -252,8 +254,7 @@ def scale(
             "slopes": slopes_figure(found),
             "absolute_gap": absolute_gap_figure(found),
         }
-        for name, figure in figures.items():
-            note(f"figure  {save_figure(figure, out / name)[0]}")
+        _save(figures, out)
     if as_json:
         print(json.dumps(found.to_json(), allow_nan=False))
     else:
@@ -291,6 +292,10 @@ def project(
     name: Annotated[
         str | None, typer.Option("--name", help="Of the forecast that is written to RUN; default: the date.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Draw the figures here; a RUN has them in its plots/."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Project the reserve of RUN: what is measured, how far the data reach, what lies beyond; write it down, dated.
@@ -302,33 +307,35 @@ def project(
     if (run is None) == (series is None):
         raise UserError("give either RUN or --series FILE")
     if series is not None:
-        _project_series(series, correlation, horizon or [], as_json)
+        _project_series(series, correlation, horizon or [], out, as_json)
         return
     assert run is not None
     from gapbench.projection.forecast import write_forecast
     from gapbench.projection.project import project_run
-    from gapbench.report.plots import save_figure
     from gapbench.report.projected import print_projection
     from gapbench.report.projection import projection_figures
 
     opened = Run(run)
     found = project_run(opened, filter=filter, ks=k or (), rounds=rounds, residual=residual)
     note(f"forecast  {write_forecast(opened, found, name)}")
-    for title, figure in projection_figures(found).items():
-        for path in save_figure(figure, opened.store.path / "plots" / title):
-            if path.suffix == ".png":
-                note(f"figure    {path}")
+    _save(projection_figures(found), out or opened.store.path / "plots")
     if as_json:
         print(json.dumps({"run": opened.describe(), **found.to_json()}, allow_nan=False))
     else:
         print_projection(found, Console())
 
 
-def _project_series(file: Path, correlation: float, horizon: list[float], as_json: bool) -> None:
-    from gapbench.report.trajectory import series_sentences
+def _project_series(
+    file: Path, correlation: float, horizon: list[float], out: Path | None, as_json: bool
+) -> None:
+    from gapbench.report.trajectory_figures import series_figures
+    from gapbench.report.trajectory_text import series_sentences
     from gapbench.trajectory.series import project_series, read_series, series_json
 
-    found = project_series(read_series(file), correlation=correlation, horizon=horizon, source=str(file))
+    table = read_series(file)
+    found = project_series(table, correlation=correlation, horizon=horizon, source=str(file))
+    if out is not None:
+        _save(series_figures(table, found), out)
     if as_json:
         print(json.dumps(series_json(found), allow_nan=False))
         return
@@ -361,25 +368,44 @@ def trajectory(
         list[float] | None,
         typer.Option("--horizon", metavar="T", help="Forecast accuracy at time T; repeatable."),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Draw the figures into this folder.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether training gained more than its base held: sharpened, beyond, regressed; and where it levels off.
 
-    Example: gapbench trajectory runs/base runs/round-1 runs/round-2
+    Forecasts that `gapbench project` left in a RUN are held against the later ones, if the clock counts rounds.
+
+    Example: gapbench trajectory runs/base runs/round-1 runs/round-2 --out figures
     """
-    from gapbench.report.trajectory import outcome_sentences, series_sentences
+    from gapbench.report.trajectory_figures import trajectory_figures
+    from gapbench.report.trajectory_text import forecast_sentences, outcome_sentences, series_sentences
     from gapbench.trajectory.outcome import trajectory as judge
     from gapbench.trajectory.runs import checkpoints_of
+    from gapbench.trajectory.scored import score_forecasts
     from gapbench.trajectory.series import trajectory_json
 
     opened = [Run(path) for path in runs]
     domains, notes = checkpoints_of(opened, clock=clock or [], verifier=verifier)
     found = judge(domains, most=worth, delta=delta, horizon=horizon or [], seed=opened[0].config.seed)
+    scores = score_forecasts(opened, clock=clock or [], verifier=verifier)
     for line in notes:
         note(line)
+    if out is not None:
+        _save(trajectory_figures(domains, found, scores), out)
     if as_json:
         named = [{"model": run.model, "path": str(run.store.path)} for run in opened]
-        print(json.dumps({"runs": named, **trajectory_json(found)}, allow_nan=False))
+        print(json.dumps({"runs": named, **trajectory_json(found, scores)}, allow_nan=False))
         return
     for one in found:
         print_statements(one.domain, [*outcome_sentences(one), *series_sentences(one.plateau)], Console())
+    if scores:
+        print_statements("forecasts", forecast_sentences(scores), Console())
+
+
+def _save(figures: dict[str, Figure], folder: Path) -> None:
+    from gapbench.report.plots import save_figure
+
+    for name, figure in figures.items():
+        note(f"figure  {save_figure(figure, folder / name)[0]}")

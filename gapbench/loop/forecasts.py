@@ -29,9 +29,9 @@ from pydantic import TypeAdapter
 
 from gapbench.errors import UserError
 from gapbench.estimate.levels import OVERALL
-from gapbench.loop.series import Measured
 from gapbench.projection.results import DomainProjection, Number, Projection, Value
 from gapbench.store.jsonfile import read_object, scratch_of
+from gapbench.trajectory.measured import Measured
 
 FORMAT = "gapbench-loop-forecast-1"
 FILE = "forecast.json"

@@ -16,10 +16,10 @@ from gapbench.loop.config import LoopConfig
 from gapbench.loop.forecasts import FILTER, GAIN, LAST
 from gapbench.loop.measuring import Directory, panels_of, scores_of, verifier_of
 from gapbench.loop.scoring import NAN, Score
-from gapbench.loop.series import over_prompts
 from gapbench.panel import Float, Panel
 from gapbench.projection.loops import gaps_by_round
 from gapbench.run import Run
+from gapbench.trajectory.measured import over_prompts
 
 ALIKE = 1e-6
 

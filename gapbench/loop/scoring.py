@@ -18,8 +18,8 @@ import numpy as np
 
 from gapbench.estimate.levels import OVERALL
 from gapbench.loop.forecasts import BENCHMARK, GAIN, LAST, Foretold
+from gapbench.trajectory.scored import holds
 
-REACH = 1.96
 NAN = float("nan")
 
 
@@ -126,13 +126,8 @@ def score(forecasts: Sequence[Foretold], points: Sequence[Point]) -> list[Score]
 
 
 def _scored(one: Foretold, point: Point) -> Score:
-    error = one.value - point.accuracy
-    reach = REACH * point.noise
-    inside = None
-    if math.isfinite(one.low) and math.isfinite(one.high):
-        below, above = math.hypot(one.value - one.low, reach), math.hypot(one.high - one.value, reach)
-        inside = one.value - below <= point.accuracy <= one.value + above
-    return Score(**asdict(one), outcome=point.accuracy, error=error, inside=inside)
+    inside = holds(one.value, one.low, one.high, point.accuracy, point.noise)
+    return Score(**asdict(one), outcome=point.accuracy, error=one.value - point.accuracy, inside=inside)
 
 
 def skills(scores: Sequence[Score]) -> list[Skill]:

@@ -15,9 +15,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from gapbench.loop.forecasts import BENCHMARK, FILTER, SERIES
@@ -25,6 +23,7 @@ from gapbench.loop.rounds import LoopResult
 from gapbench.loop.scoring import Point, Score, Skill
 from gapbench.report.plots import save_figure
 from gapbench.report.style import domain_label
+from gapbench.report.tables import plain_table
 from gapbench.report.text import interval, number, one_line
 from gapbench.report.trajectory import plot_loop_outcome
 from gapbench.store.jsonfile import write_atomic
@@ -61,19 +60,7 @@ def print_loop(result: LoopResult, console: Console) -> None:
         for whose, row in rows:
             groups.setdefault(whose, []).append(row)
         for whose, own in groups.items():
-            table = Table(
-                title=Text(f"{title}: {', '.join(map(one_line, whose))} prompts"),
-                title_justify="left",
-                title_style="bold",
-                box=box.SIMPLE_HEAD,
-                pad_edge=False,
-                show_edge=False,
-                collapse_padding=True,
-            )
-            for name in head:
-                table.add_column(name, overflow="fold")
-            for row in own:
-                table.add_row(*map(one_line, row))
+            table = plain_table(f"{title}: {', '.join(map(one_line, whose))} prompts", head, own)
             console.print(table)
             console.print()
     for line in STATEMENTS:

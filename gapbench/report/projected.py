@@ -6,16 +6,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gapbench.projection.results import DomainProjection, Projection, Value
-from gapbench.report.tables import NOTES
+from gapbench.report.tables import NOTES, plain_table
 from gapbench.report.text import interval, number, one_line
 from gapbench.report.view import OVERALL
 
@@ -31,16 +29,18 @@ OWN_NOTES = {
 
 
 def print_projection(projection: Projection, console: Console) -> None:
-    """Print a row for every domain and verifier, those over all domains last.
+    """Print a table of what no judge matters for, one for each verifier, and one of the scenarios.
 
     Parameters
     ----------
     projection
         At least one row.
     console
-        Where to print.
+        Where to print; 80 columns are enough.
     """
-    console.print(_table(projection))
+    for table in _tables(projection):
+        console.print(table)
+        console.print()
     for line in statement_lines(projection):
         console.print(Text(line), soft_wrap=False)
 
@@ -53,7 +53,7 @@ def statement_lines(projection: Projection) -> list[str]:
         "Measurements: accuracy; measured reserve, accuracy after the best number n* of responses, chosen on one half of the "
         "prompts and scored on the other, less accuracy; over-optimisation, the p-value of best@N being below best@n*; "
         "coverage reserve, pass@N less accuracy, what a perfect verifier would get from the same responses.",
-        f"Projection: rounds of {projection.filter} up to the horizon, which N responses show, if "
+        f"Projection: the gain of rounds of {projection.filter} up to the horizon, the number of rounds that N responses show, if "
         + "; ".join(projection.assumptions)
         + ". Where the verifier draws new verdicts in every round they are integrated over.",
         "Scenarios: past the horizon nothing is known. Judge stays: held at best@N. Judge gains .5: as if half of each gain in "
@@ -63,52 +63,74 @@ def statement_lines(projection: Projection) -> list[str]:
     ]
 
 
-def _table(projection: Projection) -> Table:
-    table = Table(
-        title=Text(f"{one_line(projection.model, 60)}: reserve, and rounds of {projection.filter}"),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        collapse_padding=True,
+def _tables(projection: Projection) -> Iterator[Table]:
+    model = one_line(projection.model, 60)
+    by_verifier: dict[str, list[DomainProjection]] = {}
+    for row in projection:
+        by_verifier.setdefault(row.verifier, []).append(row)
+    first = next(iter(by_verifier.values()))
+    yield plain_table(
+        f"{model}: measured, whoever judges",
+        ("domain", "prompts", "N", "accuracy", "coverage reserve"),
+        _lines(
+            first,
+            lambda row: (
+                f"{row.n_prompts:,}",
+                str(row.n_responses),
+                _valued(row.accuracy),
+                _valued(row.reserve_coverage, signed=True),
+            ),
+        ),
     )
-    for name in ("domain", "verifier"):
-        table.add_column(name, max_width=24, overflow="fold")
-    for name in (
-        "accuracy", "measured reserve", "n*", "over-opt. p", "coverage reserve", "horizon", "gain up to it",
-        "judge stays", "gains .5",
-    ):  # fmt: skip
-        table.add_column(name, no_wrap=False)
-    for place, row in enumerate(projection.rows):
-        if place and row.domain == OVERALL != projection.rows[place - 1].domain:
-            table.add_section()
-        table.add_row(*map(Text, _cells(row)))
-    return table
+    for verifier, rows in by_verifier.items():
+        yield plain_table(
+            f"{verifier or 'no verifier'}: measured, and projected for rounds of {projection.filter}",
+            ("domain", "measured reserve", "n*", "over-\nopt. p", "horizon", "gain up to it"),
+            _lines(
+                rows,
+                lambda row: (
+                    _valued(row.reserve_measured, signed=True),
+                    "-" if row.n_star is None else str(row.n_star),
+                    _p(row.over_optimisation.p),
+                    "-" if row.horizon_rounds is None else str(row.horizon_rounds),
+                    _valued(row.reserve_identified, signed=True),
+                ),
+            ),
+        )
+    moving = [row for row in projection if row.moving_judge]
+    if moving:
+        yield plain_table(
+            "scenarios: where accuracy would settle",
+            ("domain", "verifier", *map(_judge_word, (one.rho for one in moving[0].moving_judge))),
+            (
+                (_domain(row), row.verifier, *(number(one.plateau) for one in row.moving_judge))
+                for row in moving
+            ),
+        )
 
 
-def _cells(row: DomainProjection) -> list[str]:
-    ends = {one.rho: one.plateau for one in row.moving_judge}
-    noted = "*" * any(flag in NOTES or flag in OWN_NOTES for flag in row.flags)
-    return [
-        "all domains" if row.domain == OVERALL else one_line(row.domain, 24),
-        (one_line(row.verifier, 24) or "-") + noted,
-        number(row.accuracy.value),
-        _signed(row.reserve_measured),
-        "-" if row.n_star is None else str(row.n_star),
-        _p(row.over_optimisation.p),
-        _signed(row.reserve_coverage),
-        "-" if row.horizon_rounds is None else f"{row.horizon_rounds} rounds",
-        _signed(row.reserve_identified),
-        number(ends.get(0.0, math.nan)),
-        number(ends.get(0.5, math.nan)),
-    ]
+def _lines(
+    rows: Sequence[DomainProjection], cells: Callable[[DomainProjection], tuple[str, ...]]
+) -> Iterator[tuple[str, ...]]:
+    for place, row in enumerate(rows):
+        if place and row.domain == OVERALL:
+            yield ()
+        noted = "*" * any(flag in NOTES or flag in OWN_NOTES for flag in row.flags)
+        yield (_domain(row) + noted, *cells(row))
 
 
-def _signed(value: Value) -> str:
+def _domain(row: DomainProjection) -> str:
+    return "all domains" if row.domain == OVERALL else one_line(row.domain, 20)
+
+
+def _judge_word(rho: float) -> str:
+    return f"judge gains {rho:g}" if rho else "judge stays"
+
+
+def _valued(value: Value, *, signed: bool = False) -> str:
     if not value.known:
         return "-"
-    return f"{number(value.value, signed=True)} {interval(value.low, value.high, signed=True)}"
+    return f"{number(value.value, signed=signed, digits=2)} {interval(value.low, value.high, signed=signed, digits=2)}"
 
 
 def _p(value: float) -> str:

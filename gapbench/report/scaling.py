@@ -20,10 +20,10 @@ from gapbench.scaling.scale import Scaling
 from gapbench.scaling.slopes import ALL, Slope
 
 METHODS = {
-    "reml_kh": "REML, Knapp-Hartung",
-    "gls_reml_kh": "GLS by shared prompts, REML, Knapp-Hartung",
-    "ols": "unweighted",
-    "two_stage": "slope per family, then REML, Knapp-Hartung",
+    "reml_kh": "Slopes by REML and Knapp-Hartung; pooled ones with an intercept for each family",
+    "gls_reml_kh": "Slopes by GLS with the covariance of shared prompts, REML and Knapp-Hartung; pooled ones with an intercept for each family",
+    "ols": "Slopes unweighted, with the residual variance; pooled ones with an intercept for each family",
+    "two_stage": "Over families: a slope for each, then REML and Knapp-Hartung over those",
 }
 FLAGS = {
     "no_se": "no standard errors were given: unweighted, with the residual variance",
@@ -60,7 +60,8 @@ def print_scaling(scaling: Scaling, console: Console) -> None:
         console.print(_control(scaling))
     if scaling.predictions:
         console.print(_predictions(scaling))
-    for line in (*conclusions(scaling), *scaling.notes, *_flags(scaling)):
+    methods = (f"{METHODS[name]}." for name in dict.fromkeys(row.method for row in scaling.slopes))
+    for line in (*conclusions(scaling), "K: number of models.", *methods, *scaling.notes, *_flags(scaling)):
         console.print(Text(one_line(line, 600)))
 
 
@@ -80,10 +81,9 @@ def _slopes(scaling: Scaling) -> Table:
     table = _plain(f"{scaling.points.quantity}: change per decade of pretraining FLOPs")
     table.add_column("", min_width=14, max_width=40, overflow="fold")
     table.add_column("slope [95 %]", no_wrap=True)
-    for name in ("p", "p perm.", "tau", "I2", "forward z"):
+    for name in ("p", "p\nperm.", "tau", "I2", "forward\nz"):
         table.add_column(name, no_wrap=True)
-    table.add_column("models", justify="right", no_wrap=True)
-    table.add_column("method")
+    table.add_column("K", justify="right", no_wrap=True)
     domain = None
     for row in scaling.slopes:
         if row.domain != domain:
@@ -102,7 +102,6 @@ def _slopes(scaling: Scaling) -> Table:
             share,
             number(row.forward_z, signed=True, digits=1),
             str(row.n_models),
-            METHODS[row.method],
         ]
         table.add_row(*map(Text, cells))
     return table
@@ -111,7 +110,7 @@ def _slopes(scaling: Scaling) -> Table:
 def _family(row: Slope) -> str:
     if row.family != ALL:
         return one_line(row.family, 38)
-    return "over families" if row.method == "two_stage" else "pooled, family intercepts"
+    return "over families" if row.method == "two_stage" else "pooled"
 
 
 def _contrasts(rows: SlopeContrasts, what: str) -> Table:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -43,6 +44,27 @@ NOTES = {
     "not_verified": "responses were left unverified by design; this number needs them",
     "censored": "more than 1 % of the responses were cut at the token limit; see the bounds",
 }
+
+
+def plain_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A titled table of words, folded where they are long; a row of no words is a line between others."""
+    table = Table(
+        title=Text(one_line(title, 100)),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+    )
+    for name in head:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        if row:
+            table.add_row(*(Text(one_line(cell)) for cell in row))
+        else:
+            table.add_section()
+    return table
 
 
 def print_table(estimates: Estimates | pd.DataFrame, console: Console) -> None:

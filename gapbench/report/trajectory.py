@@ -1,4 +1,4 @@
-"""Figures and sentences of series and checkpoints: forecast, outcome, decomposition, pass@k.
+"""Figures of series and checkpoints: forecast, outcome, decomposition, pass@k.
 
 Each function takes an `ax`, draws one thing and gives the `ax` back. A measurement is a point or a full line, a
 projection is dashed with a band, and what is not identified is named in words and never drawn as a number.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,23 +17,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from gapbench.estimate.coverage import pass_at_k
 from gapbench.panel import Float
 from gapbench.report.style import GREY, INK, PAPER, colour, domain_label, styled
-from gapbench.report.text import interval, number
+from gapbench.report.trajectory_text import STATUS
 from gapbench.trajectory.beyond import RIGHT
 from gapbench.trajectory.checkpoints import Checkpoints, Outcome, pass_curves
 from gapbench.trajectory.forecast import Forecast
-from gapbench.trajectory.projection import SeriesProjection, Status
+from gapbench.trajectory.projection import SeriesProjection
 
 REACH = 1.96
 MEASURED, PROJECTED, OUTCOME, PLATEAU = colour(0), colour(0), colour(1), colour(2)
 PARTS = (("sharpened", colour(5), ""), ("beyond", colour(2), ""), ("regressed", colour(1), "////"))
-
-STATUS: dict[Status, str] = {
-    "too_few_points": "fewer than 4 points in time: no projection",
-    "declining": "the series is declining: no plateau ahead",
-    "plateaued_or_no_signal": "a constant fits: plateaued, or no signal",
-    "lower_bound_only": "only a lower bound of the plateau is identified",
-    "identified": "plateau identified",
-}
 
 
 @styled
@@ -260,70 +251,3 @@ def plot_pass_crossing(data: Checkpoints, ax: Axes) -> Axes:
 def _coverage_error(utility: Float, ks: Sequence[int]) -> Float:
     found = pass_at_k(np.where(np.isnan(utility), np.nan, utility >= RIGHT), ks)
     return np.asarray(found.std(axis=0, ddof=1) / np.sqrt(len(found)))
-
-
-Sort = Literal["measurement", "projection", "scenario"]
-
-
-def series_sentences(found: SeriesProjection) -> list[tuple[Sort, str]]:
-    """What there is to say of a series, and what sort of statement each sentence is."""
-    said: list[tuple[Sort, str]] = []
-    if math.isfinite(found.value_now):
-        said.append(
-            ("measurement", f"At t = {found.now:g} the {found.kind} stands at {number(found.value_now)}.")
-        )
-    said.append(("projection", f"{STATUS[found.status][0].upper()}{STATUS[found.status][1:]}."))
-    if found.status == "identified":
-        ends = interval(found.plateau_low, found.plateau_high)
-        said.append(("projection", f"Plateau {number(found.plateau)} {ends}."))
-    if math.isfinite(found.t95):
-        said.append(
-            (
-                "projection",
-                f"95 % of the reserve is spent by t = {found.t95:.3g} [{found.t95_low:.3g}, {found.t95_high:.3g}].",
-            )
-        )
-    if found.status == "lower_bound_only":
-        said.append(("projection", f"The plateau is at least {number(found.plateau_low)}; no date is given."))
-    if "claims_withheld" in found.flags:
-        said.append(
-            (
-                "measurement",
-                f"Forecasts from earlier points did no better than the last value (MASE {number(found.rolling.mase)}): no date is given.",
-            )
-        )
-    return said
-
-
-def outcome_sentences(found: Outcome) -> list[tuple[Sort, str]]:
-    """What there is to say of a domain's checkpoints, and what sort of statement each sentence is."""
-    parts = found.decomposition
-    shares = ", ".join(
-        f"{name} {number(share.value)} {interval(share.low, share.high)}"
-        for name in ("sharpened", "beyond", "regressed")
-        if math.isfinite((share := getattr(parts, name)).value)
-    )
-    said: list[tuple[Sort, str]] = [
-        ("measurement", f"{found.domain}: gain {number(parts.gain.value, signed=True)} = {shares}.")
-    ]
-    test = found.test
-    if test.M:
-        said.append(
-            (
-                "measurement",
-                f"{found.label}: mean excess over the worth of {test.M} base responses {number(test.difference)}, p {number(test.p_adjusted)}.",
-            )
-        )
-    else:
-        said.append(("measurement", f"{found.label}."))
-    if test.note:
-        said.append(("measurement", f"{test.note[0].upper()}{test.note[1:]}."))
-    said += [
-        (
-            "measurement",
-            f"Alarm, {one.name.replace('_', ' ')}: checkpoint {one.checkpoint} against {one.since}, p {number(one.p)}.",
-        )
-        for one in found.alarms
-        if one.rung
-    ]
-    return said

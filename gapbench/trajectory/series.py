@@ -21,6 +21,7 @@ from gapbench.interop.reading import open_table
 from gapbench.panel import Float
 from gapbench.trajectory.checkpoints import Outcome
 from gapbench.trajectory.projection import Kind, SeriesProjection, observed, project_one
+from gapbench.trajectory.scored import ForecastScore
 
 COLUMNS = ("series", "t", "value", "se")
 PARTNER: dict[str, str] = {"solver": "verifier", "verifier": "solver"}
@@ -119,9 +120,12 @@ def series_json(found: Sequence[SeriesProjection]) -> dict[str, Any]:
     return {"series": [plain(one) for one in found]}
 
 
-def trajectory_json(found: Sequence[Outcome]) -> dict[str, Any]:
-    """Plain values for `json.dumps`: `{"domains": [...]}`, each with `label`, the verdict with its M."""
-    return {"domains": [{**plain(one), "label": one.label} for one in found]}
+def trajectory_json(found: Sequence[Outcome], scores: Sequence[ForecastScore] = ()) -> dict[str, Any]:
+    """Plain values for `json.dumps`: `{"domains": [...], "forecasts": [...]}`; a domain has `label`, the verdict with its M."""
+    return {
+        "domains": [{**plain(one), "label": one.label} for one in found],
+        "forecasts": [plain(one) for one in scores],
+    }
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the rounds so far have measured, as series with the covariance that shared prompts give them."""
+"""What checkpoints have measured so far, as series with the covariance that shared prompts give them."""
 
 from __future__ import annotations
 
