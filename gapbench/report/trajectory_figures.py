@@ -115,9 +115,10 @@ def _series(data: Checkpoints) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _by_origin(scores: Sequence[ForecastScore]) -> list[tuple[float, list[Forecast]]]:
-    """Of each origin the forecasts of its last projection."""
+    """Of each origin the forecasts of its last projection, and before them what was measured there."""
     found: dict[float, dict[float, Forecast]] = {}
     for one in sorted(scores, key=lambda one: one.made):
-        own = found.setdefault(one.origin, {})
+        now = one.outcome + one.last  # where the band begins, so that a single forecast has one
+        own = found.setdefault(one.origin, {one.origin: Forecast(one.origin, now, now, now, "measured")})
         own[one.t] = Forecast(one.t, one.value, one.low, one.high, one.filter)
     return [(origin, [own[t] for t in sorted(own)]) for origin, own in sorted(found.items())]
