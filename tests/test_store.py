@@ -81,6 +81,46 @@ def test_a_stream_cut_anywhere_keeps_every_batch_before_the_cut(tmp_path: Path) 
         assert read_stream(torn, Response.schema).num_rows == sum(size <= cut for size in sizes)
 
 
+def test_a_large_table_is_many_shards(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gapbench.store.shards.SHARD_BYTES", 20_000)
+    long = [response(i, f"{i} " + "long " * 400) for i in range(60)]
+    for part in (long[:40], long[40:]):
+        with store.writing() as writer:
+            for row in part:
+                writer.append(row)
+                writer.flush()
+            streams = list((store.path / "responses").glob("*.arrows"))
+            assert len(streams) > 2
+            assert (
+                max(path.stat().st_size for path in streams) < 20_000 + 4_000
+            )  # and the row that made it full
+            assert store.read("responses").num_rows == long.index(row) + 1
+    sealed = store.shards("responses")
+    assert [path.name for path in sealed] == [f"{n:06d}.parquet" for n in range(1, len(sealed) + 1)]
+    assert [(row.key, row.text) for row in store.rows(Response)] == [(row.key, row.text) for row in long]
+    assert sum(store.listed.of("responses").values()) == 60
+
+
+def test_what_a_kill_leaves_of_many_shards_is_sealed(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gapbench.store.shards.SHARD_BYTES", 1)
+    with store.writing() as writer:
+        for i in range(3):
+            writer.append(response(i))
+            writer.flush()
+        left = {path.name: path.read_bytes() for path in (store.path / "responses").iterdir()}
+    killed = RunStore(store.path.with_name("killed"))
+    killed.create({})
+    (killed.path / "responses").mkdir()
+    for name, content in left.items():
+        (killed.path / "responses" / name).write_bytes(content)
+    with killed.writing() as writer:
+        writer.append(response(3))
+    assert len(killed.shards("responses")) == 4
+    assert killed.keys(Response) == {response(i).key for i in range(4)}
+
+
 def test_a_crash_between_sealing_and_deleting_counts_rows_once(store: RunStore) -> None:
     with store.writing() as writer:
         writer.append(response(0))

@@ -1,8 +1,8 @@
 """Shards, the files that a table of a run is made of, and what is wrong with one.
 
-While a run is written, each table grows as an Arrow IPC stream (`responses/000003.arrows`). A stream cut anywhere by a
-kill still yields every batch before the cut. When the writer closes, the stream is sealed as Parquet of the same
-number, with a checksum for each page; a crash between the two leaves both, and the sealed one counts.
+While a run is written, each table grows as an Arrow IPC stream (`responses/000003.arrows`), and as another where one has become
+large. A stream cut anywhere by a kill still yields every batch before the cut. When the writer closes, streams are sealed as
+Parquet of the same number, with a checksum for each page; a crash between the two leaves both, and the sealed one counts.
 
 Nothing here trusts a file: whatever has happened to one, a mistake with a remedy comes of it, or its rows.
 """
@@ -25,6 +25,8 @@ from gapbench.records import INDEX_COLUMNS, NEVER_NULL, Row
 
 STREAM, SEALED = ".arrows", ".parquet"
 BATCH_ROWS = 1 << 20
+SHARD_BYTES = 1 << 27
+"""After which another shard is begun: whoever seals or reads one holds no more than that, however long the texts are."""
 JUDGED = ("grades", "verdicts", "comparisons")  # tables on responses, by their keys
 AGAIN = {
     "prompts": "resume the run (`gapbench run ... --resume`), which writes its rows again",
@@ -196,6 +198,7 @@ class Appender:
         self._rows: list[dict[str, Any]] = []
         self._waiting: list[dict[str, Any]] = []
         self._file: BinaryIO | None = None
+        self._full: list[Path] = []  # streams that are sealed when the writer closes, which takes long
         self._whole = 0  # bytes up to the end of the last batch
         self.above = 0  # the new shard's number lies above this and those that are there
 
@@ -240,6 +243,8 @@ class Appender:
             raise
         # Without a call in between, after which Ctrl-C could come: rows are written once.
         self._whole, self._waiting = whole, []
+        if whole >= SHARD_BYTES:
+            self._end_shard()
 
     def _cut(self) -> None:
         """Take away what stands behind the last whole batch."""
@@ -247,10 +252,17 @@ class Appender:
         self._file.truncate(self._whole)
         self._file.seek(self._whole)
 
+    def _end_shard(self) -> None:
+        assert self._file is not None
+        done, full = self._file, [*self._full, Path(self._file.name)]
+        self._file, self._whole, self._full = None, 0, full  # in one go, as above
+        done.close()
+
     def close(self) -> None:
-        """Write what was set aside, and seal the shard."""
+        """Write what was set aside, and seal the shards."""
         self.write()
         if self._file is not None:
-            self._file.close()
-            seal(Path(self._file.name), self.schema)
-            self._file = None
+            self._end_shard()
+        while self._full:
+            seal(self._full[0], self.schema)
+            del self._full[0]
