@@ -22,7 +22,7 @@ from gapbench.loop.forecasts import BENCHMARK, FILTER, SERIES
 from gapbench.loop.rounds import LoopResult
 from gapbench.loop.scoring import Point, Score, Skill
 from gapbench.report.plots import save_figure
-from gapbench.report.style import domain_label
+from gapbench.report.style import domain_label, styled
 from gapbench.report.tables import plain_table
 from gapbench.report.text import interval, number, one_line
 from gapbench.report.trajectory import plot_loop_outcome
@@ -109,6 +109,7 @@ def write_loop(result: LoopResult) -> list[Path]:
     return written
 
 
+@styled
 def loop_figures(result: LoopResult) -> dict[str, Figure]:
     """By name, a figure for each arm and set of prompts: every domain's outcome over its forecasts."""
     found = {}
