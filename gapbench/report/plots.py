@@ -3,15 +3,17 @@
 Nothing here touches pyplot or leaves matplotlib's settings changed, so the functions can be used inside anyone's own
 figure, on any backend. What is not estimable is named in words and never drawn as a number.
 
+`gapbench.plots` is the public way to these and to all others.
+
 >>> figure = gap_figure(estimates)  # doctest: +SKIP
 >>> save_figure(figure, "figures/gap_by_domain")  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, get_args
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from gapbench.errors import UserError
 from gapbench.estimate.results import Estimate, Estimates
 from gapbench.panel import Float, Panel
 from gapbench.report.style import (
@@ -40,6 +43,10 @@ from gapbench.report.view import OVERALL, WORDS, View, drawable, read
 
 MOST_BARS = 24  # up to so many distinct scores, each has a bar of its own and ties are seen
 BINS = 20
+TAIL = 0.005  # share of scores at either end that the outermost bins take in, lest a few stretch the axis
+FEW = 3  # verifiers whose bands can lie over each other and be told apart by their shade
+
+Format = Literal["png", "svg", "pdf"]
 
 
 @styled
@@ -47,7 +54,8 @@ def plot_gap_by_domain(data: Estimates | pd.DataFrame, ax: Axes) -> Axes:
     """Draw the headline gap of every domain and verifier with its interval.
 
     Domains are sorted by their largest gap, with all domains together below; a hollow marker means that the interval
-    includes zero. Where there is nothing to draw, the reason stands in the row.
+    includes zero. Where there is nothing to draw, the reason stands in the row, and where a verifier judged some of the
+    tasks only, how many.
 
     Parameters
     ----------
@@ -71,16 +79,18 @@ def plot_gap_by_domain(data: Estimates | pd.DataFrame, ax: Axes) -> Axes:
             y = place + 0.4 - step * (index + 0.5)
             if row is not None and drawable(row):
                 _point(ax, row, y, index)
+                if part := _part(row):
+                    words.append((y, row.high, f"{part} only"))
             else:
-                words.append((y, f"{label(verifier)}: {WORDS[read(row)]}"))
+                words.append((y, 0.0, f"{label(verifier)}: {WORDS[read(row)]}"))
     ax.axvline(0.0, color=GREY, linewidth=1.0, zorder=1.5)
     for y in np.arange(len(domains) - 1) + 0.5:
         ax.axhline(y, color=GREY, linewidth=1.2 if y == 0.5 else 0.4, alpha=0.5)
     ax.margins(x=0.05)
-    for y, text in words:
+    for y, x, text in words:
         ax.annotate(
             text,
-            (0.0, y),
+            (x, y),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -133,8 +143,9 @@ def plot_selection_curves(data: Estimates | pd.DataFrame, ax: Axes, *, domain: s
         If `data` holds no or several models.
     """
     view = View(data)
-    _curve(ax, view.curve(domain, "pass@k"), "pass@n (any right)", GREY, "", (1, 1))
-    _curve(ax, view.curve(domain, "accuracy", family="majority"), "majority@n", INK, "", (6, 2, 1, 2))
+    shade = 0.13 if len(view.judging) <= FEW else 0.07
+    _curve(ax, view.curve(domain, "pass@k"), "pass@n (any right)", GREY, "", (1, 1), shade)
+    _curve(ax, view.curve(domain, "accuracy", family="majority"), "majority@n", INK, "", (6, 2, 1, 2), shade)
     words = []
     for index, verifier in enumerate(view.judging):
         rows = view.curve(domain, "accuracy", verifier, family="best")
@@ -142,11 +153,13 @@ def plot_selection_curves(data: Estimates | pd.DataFrame, ax: Axes, *, domain: s
         if view.whole_pool(verifier):
             _pool_points(ax, rows, name, index)
         else:
-            _curve(ax, rows, name, colour(index), marker(index), dashes(index))
+            _curve(ax, rows, name, colour(index), marker(index), dashes(index), shade)
         if not rows:
             words.append(f"{label(verifier)}: {WORDS[read(view.headline(domain, verifier))]}")
         if absent := [str(row.n) for row in rows if not drawable(row)]:
             words.append(f"{label(verifier)}, n = {', '.join(absent)}: {WORDS['not_estimable']}")
+        if part := next((_part(row) for row in rows if _part(row)), ""):
+            words.append(f"{label(verifier)}: {part} only")
     base = view.get(domain, "accuracy", filter="")
     if drawable(base) and base is not None:
         ax.axhline(base.value, color=GREY, linewidth=0.8, zorder=1.5)
@@ -175,7 +188,8 @@ def plot_score_distributions(
     """Draw how a verifier's scores are distributed for right and for wrong responses of one domain.
 
     Each of the two histograms sums to 1; a response of utility u counts u as right and 1 - u as wrong. Up to
-    `MOST_BARS` distinct scores have a bar each, so that ties show as what they are.
+    `MOST_BARS` distinct scores have a bar each, so that ties show as what they are. Of more, the outermost bins hold the
+    lowest and the highest half per cent too.
 
     Parameters
     ----------
@@ -210,7 +224,10 @@ def plot_score_distributions(
     if len(levels) <= MOST_BARS:
         _bars(ax, levels, scores, utility)
     else:
-        edges = np.linspace(levels[0], levels[-1], BINS + 1).tolist()
+        ends = np.quantile(scores, (TAIL, 1.0 - TAIL))
+        low, high = ends if ends[0] < ends[1] else (levels[0], levels[-1])
+        edges = np.linspace(low, high, BINS + 1).tolist()
+        scores = np.clip(scores, low, high)
         for weight, style in ((utility, right_style()), (1.0 - utility, wrong_style())):
             if weight.sum() > 0:
                 ax.hist(scores, edges, weights=weight / weight.sum(), histtype="stepfilled", **style)
@@ -223,20 +240,41 @@ def plot_score_distributions(
     return ax
 
 
-def save_figure(figure: Figure, path: str | Path) -> tuple[Path, Path]:
-    """Write `path`.png at 150 dpi and `path`.svg; the same figure gives the same bytes.
+def save_figure(
+    figure: Figure, path: str | Path, *, formats: Sequence[Format] = ("png", "svg")
+) -> tuple[Path, ...]:
+    """Write a figure as `path`.png, `path`.svg and `path`.pdf, or some of them; the same figure gives the same bytes.
+
+    No file holds a date or a random name. PNG has 150 dpi, SVG has its words as text, PDF has its fonts within (TrueType).
 
     Parameters
     ----------
     path
         Without a suffix; its folder is made where it is missing.
+    formats
+        What to write, in this order.
+
+    Returns
+    -------
+    The files, one for each format.
+
+    Raises
+    ------
+    UserError
+        If a format is none of these.
     """
+    if unknown := [one for one in formats if one not in WRITE]:
+        raise UserError(f"format {unknown[0]!r}: figures are written as {', '.join(get_args(Format))}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
-    figure.savefig(png, dpi=150, metadata={"Software": None})
-    write_svg(figure, svg)
-    return png, svg
+    written = tuple(path.with_name(f"{path.name}.{one}") for one in formats)
+    for one, file in zip(formats, written, strict=True):
+        WRITE[one](figure, file)
+    return written
+
+
+def _write_png(figure: Figure, target: Path) -> None:
+    figure.savefig(target, dpi=150, metadata={"Software": None})
 
 
 def write_svg(figure: Figure, target: Path | IO[bytes]) -> None:
@@ -245,9 +283,22 @@ def write_svg(figure: Figure, target: Path | IO[bytes]) -> None:
         figure.savefig(target, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
 
 
+def _write_pdf(figure: Figure, target: Path) -> None:
+    with mpl.rc_context({"pdf.fonttype": 42}):  # which publishers ask for
+        figure.savefig(target, format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+
+
+WRITE: dict[Format, Callable[[Figure, Path], None]] = {"png": _write_png, "svg": write_svg, "pdf": _write_pdf}
+
+
 def _verifier_label(view: View, verifier: str) -> str:
     n = view.headline_n(verifier)
     return label(verifier) if n is None else f"{label(verifier)}, best@{n}"
+
+
+def _part(row: Estimate) -> str:
+    """How many tasks a row is of, as in `5 of 25 tasks`; empty where it is of all."""
+    return next((flag.removeprefix("partial:") for flag in row.flags if flag.startswith("partial:")), "")
 
 
 def _largest_gap(view: View, domain: str) -> tuple[float, str]:
@@ -270,14 +321,20 @@ def _point(ax: Axes, row: Estimate, y: float, index: int) -> None:
 
 
 def _curve(
-    ax: Axes, rows: Sequence[Estimate], name: str, hue: str, sign: str, line: tuple[float, ...]
+    ax: Axes,
+    rows: Sequence[Estimate],
+    name: str,
+    hue: str,
+    sign: str,
+    line: tuple[float, ...],
+    shade: float,
 ) -> None:
     rows = [row for row in rows if drawable(row)]
     if not rows:
         return
     n = [row.n or 0 for row in rows]
     low, high = [row.low for row in rows], [row.high for row in rows]
-    ax.fill_between(n, low, high, color=hue, alpha=0.13, linewidth=0)
+    ax.fill_between(n, low, high, color=hue, alpha=shade, linewidth=0)
     drawn = (0, line) if line else "-"
     ax.plot(n, [row.value for row in rows], color=hue, marker=sign, markersize=4, linestyle=drawn, label=name)
 

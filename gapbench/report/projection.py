@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from gapbench.projection.judge import RHOS
 from gapbench.projection.results import CoveragePoint, DomainProjection, Projection, Value
@@ -160,6 +160,10 @@ def plot_coverage(projection: Projection, ax: Axes, *, domain: str) -> Axes:
         ax.axvspan(inside[-1].k, beyond[-1].k * 1.15, color=SHADE, linewidth=0, zorder=0)
         ax.axvline(inside[-1].k, color=GREY, linewidth=1.0, zorder=1)
         _band(ax, beyond, hue, 0.15)
+        # A single point has no area.
+        for one in beyond:
+            if math.isfinite(one.low) and math.isfinite(one.high):
+                ax.plot([one.k, one.k], [one.low, one.high], color=hue, linewidth=1.4)
         ax.plot(
             [one.k for one in joined], [one.value for one in joined], color=hue, linestyle=(0, (4, 1.5)),
             label="line beyond N, 90 % band (projection)",
@@ -170,6 +174,7 @@ def plot_coverage(projection: Projection, ax: Axes, *, domain: str) -> Axes:
         ):
             points = [(one.k, getattr(one, name)) for one in beyond if math.isfinite(getattr(one, name))]
             if points:
+                points.insert(0, (inside[-1].k, inside[-1].value))
                 ax.plot(*zip(*points, strict=True), color=INK, linewidth=1.0, linestyle=line, label=words)
     else:
         ax.text(
@@ -177,6 +182,8 @@ def plot_coverage(projection: Projection, ax: Axes, *, domain: str) -> Axes:
             fontsize="small", fontstyle="italic",
         )  # fmt: skip
     ax.set_xscale("log", base=2)
+    powers = np.arange(math.log((beyond or inside)[-1].k, 4) + 1e-9)
+    ax.xaxis.set_major_locator(FixedLocator((4.0**powers).tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     ax.set_ylim(top=min(1.03, ax.get_ylim()[1]))

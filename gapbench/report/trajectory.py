@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from gapbench.estimate.coverage import pass_at_k
 from gapbench.panel import Float
-from gapbench.report.style import GREY, INK, PAPER, colour, domain_label, styled
+from gapbench.report.style import GREY, INK, PAPER, colour, domain_label, marker, styled
 from gapbench.report.trajectory_text import STATUS
 from gapbench.trajectory.beyond import RIGHT
 from gapbench.trajectory.checkpoints import Checkpoints, Outcome, pass_curves
@@ -148,6 +148,8 @@ def plot_loop_outcome(
             [start, *(one.value for one in made)],
             color=hue,
             linestyle=(0, (5, 1.5)),
+            marker=marker(place + 1),
+            markersize=4,
             label=f"forecast from round {origin:g}",
         )
     ax.errorbar(
