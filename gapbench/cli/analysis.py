@@ -36,7 +36,10 @@ def estimate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate every quantity of RUN with its interval; write the report beside it."""
+    """Estimate every quantity of RUN with its interval; write the report beside it.
+
+    Example: gapbench estimate runs/mine --filter best@8
+    """
     one_of("--target", target, get_args(Target))
     one_of("--method", method, get_args(Method))
     finish(Run(run), as_json, target=target, method=method, filters=tuple(filters or ()))
