@@ -26,10 +26,19 @@ from gapbench.cli import running  # noqa: F401
 from gapbench.cli import analysis  # noqa: F401
 
 # isort: split
+from gapbench.cli import reporting  # noqa: F401
+
+# isort: split
 from gapbench.cli import looping  # noqa: F401
 
 # isort: split
+from gapbench.cli import interchange  # noqa: F401
+
+# isort: split
 from gapbench.cli import around  # noqa: F401
+
+# isort: split
+from gapbench.cli import doctoring  # noqa: F401
 
 # typer may carry a click of its own; this is the base of its usage errors either way.
 ClickException: Any = typer.BadParameter.mro()[2]

@@ -1,4 +1,4 @@
-"""What comes before and beside a run: importing tables, validating tasks, listing what there is."""
+"""What comes before and beside a run: validating tasks, listing what there is."""
 
 from __future__ import annotations
 
@@ -10,48 +10,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gapbench.cli._completing import listings, suite_and_task_names
 from gapbench.cli._shared import AsJson, app, note
 from gapbench.engines.base import engines
 from gapbench.errors import UserError
 from gapbench.verifiers.base import verifiers
 
 
-@app.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Responses with their utilities.")],
-    verdicts: Annotated[Path | None, typer.Argument(metavar="[VERDICTS]", help="Verdicts on them.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="The run directory to make.")] = ...,  # type: ignore[assignment]
-    source: Annotated[str, typer.Option("--from", help="What FILE is: table (CSV or Parquet).")] = "table",
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--threshold", metavar="VERIFIER=SCORE", help="Score from which a response passes; repeatable."
-        ),
-    ] = None,
-) -> None:
-    """Make a run of a table of responses and verdicts, for every other command to read.
-
-    Example: gapbench import responses.csv verdicts.csv --from table --out runs/mine
-    """
-    from gapbench.interop.table import import_table
-
-    if source != "table":
-        raise UserError(f"--from {source}: not a format that can be read; there are: table")
-    thresholds = {}
-    for pair in threshold or []:
-        name, _, value = pair.rpartition("=")
-        try:
-            thresholds[name] = float(value)
-        except ValueError:
-            raise UserError(f"--threshold {pair}: write it as VERIFIER=SCORE, with a number") from None
-    for line in import_table(file, verdicts, out=out, thresholds=thresholds).lines():
-        note(line)
-
-
 @app.command()
 def validate(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="A suite, SUITE/TASK, a task's name or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="A suite, SUITE/TASK, a task's name or a YAML file.",
+            autocompletion=suite_and_task_names,
+        ),
     ],
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Questions for each task; default: every one.")
@@ -84,7 +58,9 @@ def validate(
 
 @app.command()
 def ls(
-    what: Annotated[str, typer.Argument(help="suites, tasks, verifiers, engines or models.")],
+    what: Annotated[
+        str, typer.Argument(help="suites, tasks, verifiers, engines or models.", autocompletion=listings)
+    ],
     models: Annotated[
         list[Path] | None,
         typer.Option(

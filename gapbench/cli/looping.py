@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gapbench.cli._completing import arm_names, model_names, suite_names, task_names
 from gapbench.cli._shared import AsJson, app, engine_options_of, note
 from gapbench.errors import UserError
 from gapbench.run import DEFAULT_MODEL
@@ -24,9 +25,17 @@ OPTIONS = {  # where the option is not the field's name
 
 @app.command()
 def loop(
-    suite: Annotated[str, typer.Argument(help="A suite's name (see `gapbench ls suites`) or a YAML file.")],
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="A suite's name (see `gapbench ls suites`) or a YAML file.", autocompletion=suite_names
+        ),
+    ],
     model: Annotated[
-        str, typer.Option("-m", "--model", help="Embedded alias, hub id or local path.")
+        str,
+        typer.Option(
+            "-m", "--model", help="Embedded alias, hub id or local path.", autocompletion=model_names
+        ),
     ] = DEFAULT_MODEL,
     arm: Annotated[
         list[str] | None,
@@ -35,11 +44,18 @@ def loop(
             metavar="ARM",
             help="gold, frozen:VERIFIER[@MODEL] or self:VERIFIER, repeatable; VERIFIER may be a YAML file. "
             f"Default: {', '.join(ARMS)}.",
+            autocompletion=arm_names,
         ),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option("-t", "--task", metavar="NAME", help="Only this task of the suite; repeatable."),
+        typer.Option(
+            "-t",
+            "--task",
+            metavar="NAME",
+            help="Only this task of the suite; repeatable.",
+            autocompletion=task_names,
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Times to train.")] = 5,
     prompts: Annotated[

@@ -8,6 +8,15 @@ from typing import Annotated
 
 import typer
 
+from gapbench.cli._completing import (
+    engine_names,
+    model_names,
+    splits,
+    stages,
+    suite_names,
+    task_names,
+    verifier_names,
+)
 from gapbench.cli._shared import AsJson, RunPath, app, config_of, engine_options_of, finish, note, stage_of
 from gapbench.design.grow import grow, reached
 from gapbench.errors import UserError
@@ -17,11 +26,21 @@ from gapbench.run import DEFAULT_MODEL, DEFAULT_VERIFIERS, Run, execute
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite's name (see `gapbench ls suites`) or a YAML file.")],
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="A suite's name (see `gapbench ls suites`) or a YAML file.", autocompletion=suite_names
+        ),
+    ],
     model: Annotated[
-        str, typer.Option("-m", "--model", help="Embedded alias, hub id or local path.")
+        str,
+        typer.Option(
+            "-m", "--model", help="Embedded alias, hub id or local path.", autocompletion=model_names
+        ),
     ] = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option("--engine", help="Where text comes from.")] = "transformers",
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where text comes from.", autocompletion=engine_names)
+    ] = "transformers",
     engine_option: Annotated[
         list[str] | None,
         typer.Option("--engine-option", metavar="KEY=VALUE", help="Passed to the engine; repeatable."),
@@ -34,6 +53,7 @@ def run(
             "--verifier",
             metavar="NAME[@MODEL]",
             help="Repeatable; @MODEL judges in place of the run's own; or a YAML file. Default: yesno, majority, likelihood.",
+            autocompletion=verifier_names,
         ),
     ] = None,
     verdicts: Annotated[
@@ -41,7 +61,13 @@ def run(
     ] = 8,
     task: Annotated[
         list[str] | None,
-        typer.Option("-t", "--task", metavar="NAME", help="Only this task of the suite; repeatable."),
+        typer.Option(
+            "-t",
+            "--task",
+            metavar="NAME",
+            help="Only this task of the suite; repeatable.",
+            autocompletion=task_names,
+        ),
     ] = None,
     skip_missing: Annotated[
         bool,
@@ -49,7 +75,8 @@ def run(
     ] = False,
     limit: Annotated[int | None, typer.Option("--limit", help="Prompts for each task.")] = None,
     split: Annotated[
-        str, typer.Option("--split", help="measure, or calibrate for choosing settings.")
+        str,
+        typer.Option("--split", help="measure, or calibrate for choosing settings.", autocompletion=splits),
     ] = "measure",
     data: Annotated[
         Path | None,
@@ -76,7 +103,10 @@ def run(
     control: Annotated[
         str | None,
         typer.Option(
-            "--control", metavar="VERIFIER", help="A cheap one, asked about all, to steady the rest."
+            "--control",
+            metavar="VERIFIER",
+            help="A cheap one, asked about all, to steady the rest.",
+            autocompletion=verifier_names,
         ),
     ] = None,
     half_width: Annotated[
@@ -94,7 +124,8 @@ def run(
         bool, typer.Option("--resume", help="Go on with the run that is there, or start it.")
     ] = False,
     until: Annotated[
-        str | None, typer.Option("--until", help="Stop after this stage: sample, grade, verify.")
+        str | None,
+        typer.Option("--until", help="Stop after this stage: sample, grade, verify.", autocompletion=stages),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -143,17 +174,26 @@ def run(
 
 @app.command()
 def sample(run: RunPath) -> None:
-    """Draw the responses that RUN still lacks."""
+    """Draw the responses that RUN still lacks.
+
+    Example: gapbench sample runs/starter-smollm2-135m
+    """
     Run(run).advance(only="sample")
 
 
 @app.command()
 def grade(run: RunPath) -> None:
-    """Grade the responses of RUN that have no grade yet."""
+    """Grade the responses of RUN that have no grade yet.
+
+    Example: gapbench grade runs/starter-smollm2-135m
+    """
     Run(run).advance(only="grade")
 
 
 @app.command()
 def verify(run: RunPath) -> None:
-    """Draw the verdicts that RUN still lacks."""
+    """Draw the verdicts that RUN still lacks.
+
+    Example: gapbench verify runs/starter-smollm2-135m
+    """
     Run(run).advance(only="verify")

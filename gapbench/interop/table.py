@@ -104,7 +104,7 @@ def import_table(
     target = RunStore(out)
     target.check_vacant()
     wanted = dict(thresholds or {})
-    with _scratch(Path(out)) as folder:
+    with scratch(Path(out)) as folder:
         pool = ResponseRows(Path(responses))
         judged = None if verdicts is None else VerdictRows(Path(verdicts), pool)
         with Shards(folder) as shards:
@@ -143,7 +143,7 @@ def import_table(
 
 
 @contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
+def scratch(out: Path) -> Iterator[Path]:
     """A folder beside the run that becomes it, or goes."""
     folder = out.with_name(out.name + ".importing")
     shutil.rmtree(folder, ignore_errors=True)
