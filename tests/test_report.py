@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import itertools
 import math
@@ -27,17 +29,21 @@ from gapbench.errors import UserError
 from gapbench.estimate.results import Estimate, Estimates
 from gapbench.estimate.table import estimate_panels
 from gapbench.panel import Panel, Scores
-from gapbench.report import content, quality, summary
+from gapbench.report import content, firstscreen, quality, summary
+from gapbench.report.cells import minus
 from gapbench.report.costs import cost_lines, engine_share, stage_costs
 from gapbench.report.definitions import DEFINITIONS
+from gapbench.report.examples import MOST, choose
 from gapbench.report.figures import report_figures
-from gapbench.report.html import write_report
+from gapbench.report.html import TEMPLATES, write_report
+from gapbench.report.pages import RunPage
 from gapbench.report.plots import (
     plot_gap_by_domain,
     plot_score_distributions,
     plot_selection_curves,
     save_figure,
 )
+from gapbench.report.svg import draw
 from gapbench.report.tables import print_table
 from gapbench.report.text import interval, number, one_line, visible
 from gapbench.report.view import View, as_estimates, drawable, read
@@ -214,12 +220,27 @@ def page(estimates: Estimates, panels: list[Panel], tmp_path_factory: pytest.Tem
 
 def rendered(path: Path, estimates: Estimates, panels: list[Panel], manifest: dict[str, Any],
              examples: list[dict[str, Any]]) -> Page:  # fmt: skip
-    figures = report_figures(estimates, panels)
-    written = write_report(
-        path, manifest=manifest, estimates=estimates, panels=panels, examples=examples, figures=figures
-    )
+    written = write_report(path, [run_page(estimates, panels, manifest, examples)])
     assert written == path
     return Page(path.read_text(encoding="utf-8"))
+
+
+def run_page(
+    estimates: Estimates,
+    panels: list[Panel],
+    manifest: dict[str, Any],
+    examples: list[dict[str, Any]],
+    label: str = "",
+) -> RunPage:
+    return RunPage(
+        label,
+        View(estimates),
+        manifest,
+        quality.response_quality(panels),
+        quality.verdict_quality(panels),
+        examples,
+        draw(report_figures(estimates, panels), label),
+    )
 
 
 class Page(HTMLParser):
@@ -235,7 +256,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        self._style = tag == "style"
+        self._style = tag in ("style", "script")
 
     def handle_endtag(self, tag: str) -> None:
         self._style = False
@@ -374,22 +395,78 @@ def test_lead_counts_domains_whose_interval_excludes_zero(estimates: Estimates) 
     assert "2 show a gap" in summary.lead(View(unsure))
 
 
-def test_details_put_every_domain_under_one_reading(estimates: Estimates) -> None:
-    yesno, majority, mute = summary.details(View(estimates))
-    assert "accuracy goes from 0.467 to 0.492, gap +0.025 [+0.007, +0.043]" in yesno
-    assert "gap in 2 of 6 (arithmetic and ordering)" in yesno
-    assert "worse in 1 of 6 (multiple choice)" in yesno
-    assert "no gap shown in 2 of 6 (capitals and gcd)" in yesno
-    assert "not estimable in 1 of 6 (word sorting)" in yesno
-    assert "pool=N" in majority
-    assert mute.startswith("mute: no reply could be read as a verdict")
+def test_the_first_screen_answers_four_questions(estimates: Estimates) -> None:
+    much, where, sure, when = firstscreen.cards([("", View(estimates))], [None])
+    assert (much.question, much.answer) == ("How much headroom?", "+0.013 to +0.025")
+    said = " ".join(text for _, text in much.said)
+    assert "accuracy is 0.467" in said
+    assert "+0.025 [+0.007, +0.043] (yesno, best@8) and +0.013 [−0.017, +0.042] (majority, best@16)" in said
+    assert "A perfect verifier would add +0.303 with the same 16 responses" in said
+    assert "mute: no reply could be read as a verdict" in said
+    assert where.answer == "2 of 6 domains"
+    assert "arithmetic and ordering" in where.said[0][1]
+    assert where.said[1][1] == "Choosing does harm by at least one verifier in: multiple choice."
+    assert sure.answer == "± 0.030"
+    told = " ".join(text for _, text in sure.said)
+    assert "11 intervals were looked at" in told
+    assert "0.6 of 11" in told
+    assert "With shuffled scores the gap vanishes" in told
+    assert when.answer == "not projected"
+    assert "`gapbench project RUN`" in when.said[0][1]
+    assert {kind for card in (much, where, sure) for kind, _ in card.said} == {"measurement"}
 
 
-def test_the_page_says_how_many_intervals_mislead_by_chance(estimates: Estimates) -> None:
-    sure = " ".join(summary.how_sure(View(estimates)))
-    assert "11 intervals were looked at" in sure
-    assert "0.6 of 11" in sure
-    assert "± 0.030" in sure
+def test_cards_of_many_runs_stay_short(estimates: Estimates) -> None:
+    two, nine = (
+        firstscreen.cards([(f"run-{place}", View(estimates)) for place in range(count)], [None] * count)
+        for count in (2, 9)
+    )
+    assert all(any("run-1: " in text for _, text in card.said) for card in two[:2])
+    for card in nine:
+        assert sum(len(text) for _, text in card.said) < 600
+        assert not any("run-1: " in text for _, text in card.said)
+    assert nine[0].answer == two[0].answer == "+0.013 to +0.025"
+    assert "each of the 9 runs" in nine[0].said[0][1]
+    assert nine[2].said[1][1].startswith("99 intervals were looked at")
+
+
+def test_what_covers_some_tasks_only_is_not_called_all_domains(estimates: Estimates) -> None:
+    partial = Estimates(
+        replace(each, flags=("partial:2 of 6 tasks",))
+        if each.verifier == "yesno" and each.domain == "all"
+        else each
+        for each in estimates
+    )
+    much = firstscreen.cards([("", View(partial))], [None])[0]
+    assert much.answer == "+0.013"
+    said = [text for _, text in much.said]
+    assert "yesno can judge 2 of 6 tasks only; it adds +0.025 [+0.007, +0.043] there (best@8)." in said
+    last = firstscreen.grid([("", View(partial))]).rows[-1]
+    assert [one.interval for one in last[2:]] == ["[+0.007, +0.043], 2 of 6 tasks", "[−0.017, +0.042]"]
+
+
+def test_the_grid_and_the_columns_of_several_runs_hold_the_same_numbers(estimates: Estimates) -> None:
+    grid = firstscreen.grid([("", View(estimates))])
+    assert grid.headings == ("Domain", "Accuracy", "yesno, best@8", "majority, best@16")
+    cells = {row[0].text: row[2] for row in grid.rows}
+    assert (cells["arithmetic"].text, cells["arithmetic"].kind) == ("+0.062", "gap")
+    assert (cells["multiple choice"].text, cells["multiple choice"].kind) == ("−0.041", "worse")
+    assert (cells["word sorting"].text, cells["word sorting"].strip) == ("not estimable", None)
+    strips = [row[column].strip for row in grid.rows for column in (2, 3) if row[column].strip]
+    assert len({strip.zero for strip in strips}) == 1, "all on one scale"
+    assert min(strip.low for strip in strips) == 0
+    assert max(strip.high for strip in strips) == 100
+    other = altered(estimates, "arithmetic", "yesno", value=-0.05, low=-0.08, high=-0.02)
+    side = firstscreen.side_by_side([("one", View(estimates)), ("two", View(other))])
+    assert side.headings == ("Domain", "What", "one", "two")
+    found = next(row for row in side.rows if (row[0].text, row[1].text) == ("arithmetic", "yesno"))
+    assert [(cell.text, cell.kind) for cell in found[2:]] == [("+0.062", "gap"), ("−0.050", "worse")]
+    few = Estimates(
+        each for each in estimates if each.n != 16
+    )  # another N: nothing at n = 16 to compare with
+    apart = firstscreen.side_by_side([("one", View(estimates)), ("two", View(few))])
+    pools = [row for row in apart.rows if row[1].text == "majority"]
+    assert all("best@16" in row[1].interval and row[3].text == "not measured" for row in pools)
 
 
 def test_a_loud_control_is_called_out(estimates: Estimates) -> None:
@@ -584,24 +661,32 @@ def test_saved_figures_are_the_same_bytes_every_time(
 
 # page
 
-SECTIONS = ("headline", "domains", "figures", "filters", "verifiers", "control", "examples", "quality", "cost",
-            "limits", "definitions", "manifest")  # fmt: skip
+SECTIONS = ("headline", "domains", "comparison", "curves", "verifiers", "scaling", "projection", "training", "examples",
+            "quality", "control", "cost", "limits", "definitions", "manifest")  # fmt: skip
 
 
 def check_inert(page: Page) -> None:
-    """No script, no handler, nothing loaded from anywhere, no hidden or direction-changing character."""
-    tags = {tag for tag, _ in page.elements}
-    assert tags.isdisjoint(
-        {"script", "img", "iframe", "object", "embed", "link", "base", "form", "foreignobject"}
-    )
+    """No script but the page's own, no handler, nothing loaded from anywhere, no hidden or direction-changing character."""
+    tags = [tag for tag, _ in page.elements]
+    assert set(tags).isdisjoint({"img", "iframe", "object", "embed", "base", "form", "foreignobject"})
+    assert tags.count("script") == tags.count("link") == 1
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    assert f"<script>{script}</script>" in page.source
+    known = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     for tag, attrs in page.elements:
         assert not [name for name in attrs if name.startswith("on")], (tag, attrs)
         for name in ("src", "href", "xlink:href", "srcset", "action"):
-            assert (attrs.get(name) or "#").startswith("#"), (tag, attrs)
+            assert (attrs.get(name) or "#").startswith("#") or attrs == {"rel": "icon", "href": "data:,"}
         assert all(target.startswith("#") for target in re.findall(r"url\((.*?)\)", attrs.get("style") or ""))
         if tag == "meta" and attrs.get("http-equiv"):
-            assert (attrs["content"] or "").startswith("default-src 'none';")
+            policy = dict(one.strip().split(" ", 1) for one in (attrs["content"] or "").split(";"))
+            assert policy.pop("script-src") == f"'sha256-{known}'"
+            assert policy.pop("style-src") == "'unsafe-inline'"
+            assert policy.pop("img-src") == "data:"
+            assert set(policy.values()) == {"'none'"}
+            assert "default-src" in policy
     assert not re.search(r"@import|url\((?!#)", page.source)
+    assert page.source.index("Content-Security-Policy") < page.source.index("<style>")
     bad = {c for c in page.source if unicodedata.category(c) in ("Cc", "Cf", "Cs")} - {"\n", "\t"}
     assert not bad
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
@@ -612,7 +697,7 @@ def test_page_has_every_section_and_every_definition(page: Page) -> None:
     found = [attrs.get("id") for tag, attrs in page.elements if tag == "section"]
     assert found == list(SECTIONS)
     linked = {attrs["href"] for tag, attrs in page.elements if tag == "a"}
-    assert linked == {f"#{name}" for name in SECTIONS[1:]}
+    assert linked == {f"#{name}" for name in SECTIONS}
     definitions = page.section("definitions")
     for name, definition in DEFINITIONS.items():
         assert definition.title in definitions
@@ -620,14 +705,14 @@ def test_page_has_every_section_and_every_definition(page: Page) -> None:
         assert name in definitions
     for source in ("2412.02674", "Stroebl et al. 2024", "2512.02304"):
         assert source in definitions
-    assert sum(tag == "svg" for tag, _ in page.elements) == 3
+    assert sum(tag == "svg" and attrs.get("role") == "img" for tag, attrs in page.elements) == 3
     assert sum(tag == "figcaption" for tag, _ in page.elements) == 3
     assert sum(tag == "h1" for tag, _ in page.elements) == 1
 
 
 def test_tables_have_captions_and_scopes(page: Page) -> None:
     tables = re.findall(r"<table.*?</table>", page.source, flags=re.DOTALL)
-    assert len(tables) == 9
+    assert len(tables) == 10
     for table in tables:
         inside = Page(table)
         assert sum(tag == "caption" for tag, _ in inside.elements) == 1
@@ -643,7 +728,8 @@ def test_hostile_examples_are_inert(page: Page) -> None:
     assert "␛[31mred" in examples
     assert "⟨U+202E⟩evil" in examples
     assert "{{ 7 * 7 }}" in examples, "never evaluated"
-    assert "999,700 more characters" in examples
+    assert examples.count("A" * 2000) == 2, "a long line of the question and of the response is cut"
+    assert re.search(r"99\d,\d{3} more characters", examples)
     assert len(page.source) < 1_000_000
 
 
@@ -674,15 +760,84 @@ def test_hostile_names_are_inert(estimates: Estimates, panels: list[Panel], tmp_
 
 def test_page_shows_the_numbers_and_hides_what_is_not_estimable(page: Page) -> None:
     domains = " ".join(page.section("domains").split())
-    assert "arithmetic480.500 [0.420, 0.580]yesno gap[best@8, m=1]0.562" in domains
+    assert "arithmeticyesno gap[best@8, m=1]480.500 [0.420, 0.580]0.562" in domains
     assert "+0.062 [+0.034, +0.090]" in domains
     assert "−0.041 [−0.071, −0.011]" in domains
     assert "word sorting (yesno): not estimable" in domains
     assert "−0.670" not in page.text, "the low end of the interval that is not estimable"
     headline = page.section("headline")
     assert "Of 6 domains, 2 show a gap" in headline
+    assert "not projected" in headline
     assert "mute: no reply could be read as a verdict" in headline
     assert "6 of 6" not in page.section("control")
+
+
+def test_points_of_figures_say_their_numbers(estimates: Estimates, panels: list[Panel]) -> None:
+    few, boxes = first(2, estimates, panels)
+    gaps, curves, _ = draw(report_figures(few, boxes), "x-")
+    titles = {drawn.id: set(re.findall(r"<title>(.*?)</title>", drawn.svg)) for drawn in (gaps, curves)}
+    view = View(few)
+    for domain in ("arithmetic", "capitals"):
+        for verifier in ("yesno", "majority"):
+            row = view.headline(domain, verifier)
+            assert row is not None
+            numbers = minus(f"{row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
+            assert f"{domain}, {verifier}, best@{row.n}, {numbers}" in titles["x-gap_by_domain"]
+        for row in view.curve(domain, "accuracy", "yesno", family="best"):
+            assert f"{domain}, best@n, yesno, {row.n}: {row.value:.3f}" in titles["x-selection_curves"]
+    assert not re.search(r"\d\.\d{4}", curves.svg), "coordinates are short"
+
+
+def test_examples_are_chosen_by_the_rule_they_name(panels: list[Panel]) -> None:
+    panel = panels[0]
+    score, utility = panel.scores["yesno"].mean, panel.utility
+    chosen = choose(panel)
+    assert len(chosen) == MOST
+    by_rule = {why: cell for cell, why in chosen.items()}
+    fooled = by_rule["wrong, scored highest by yesno"]
+    assert score[fooled] == np.nanmax(score[utility == 0])
+    assert utility[fooled] == 0
+    missed = by_rule["right, scored lowest by yesno"]
+    assert score[missed] == np.nanmin(score[utility == 1])
+    assert utility[missed] == 1
+    assert panel.censored[by_rule["cut at the token limit, drawn by seed"]]
+    assert utility[by_rule["right, drawn by seed"]] == 1
+    assert not any(np.isnan(utility[cell]) for cell in chosen), "what does not count is not shown"
+    assert choose(panel) == chosen
+    assert len(choose(panel, 1)) == 1
+    flat = replace(panel, scores={"same": Scores(np.full((PROMPTS, N, 1), 0.5))})
+    assert not [why for why in choose(flat).values() if "same" in why], "nothing was told apart"
+    tiny = replace(panel, prompt_ids=("p",), utility=np.array([[1.0, np.nan]]), censored=np.zeros((1, 2), bool),
+                   answers=np.zeros((1, 2), int), scores={})  # fmt: skip
+    assert choose(tiny) == {(0, 0): "right, drawn by seed"}
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, contrast ratio."""
+
+    def luminance(colour: str) -> float:
+        full = colour * 2 if len(colour) == 3 else colour
+        parts = [int(full[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_can_be_told_from_the_page() -> None:
+    """Text at 4.5 (WCAG AA), marks and lines of figures at 3 in the dark; in the light figures keep Okabe and Ito's."""
+    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    themes = [
+        dict(re.findall(r"--([\w-]+): #(\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style)
+    ]
+    assert len(themes) == 3
+    for theme in themes:
+        for text in ("ink", "quiet", "accent", "good", "bad", "warn"):
+            for ground in ("paper", "panel"):
+                assert contrast(theme[text], theme[ground]) >= 4.5, (text, ground, theme)
+        assert contrast(theme["mark"], theme["paper"]) >= 3
+    assert all(contrast(themes[1][f"series-{place}"], themes[1]["paper"]) >= 3 for place in range(6))
 
 
 def test_limits_are_computed_from_the_run(page: Page) -> None:
@@ -732,6 +887,7 @@ def test_page_of_a_bare_run(estimates: Estimates, panels: list[Panel], tmp_path:
     bare = rendered(tmp_path / "r.html", Estimates(only), panels[2:3], {}, [])
     check_inert(bare)
     assert "1 domain measured; no verifier gave a verdict" in bare.section("headline")
+    assert "not measured" in bare.section("headline")
     assert "no verdicts" in bare.section("domains")
     assert "The manifest records no stage" in bare.section("cost")
     assert "no reply could be read" in printed(Estimates(only), 80).replace("\n", " ")
@@ -746,7 +902,8 @@ def test_report_of_the_real_estimator(panels: list[Panel], tmp_path: Path) -> No
     assert view.silent == ["mute"]
     assert view.headline_n("yesno") == 8
     for choices in (content.HEADLINE, content.FILTERS, content.QUALITY, content.CONTROLS):
-        for choice, cell in zip(choices, content.table(view, choices)[0].lines[0].cells, strict=True):
+        table = content.choice_table([("", view)], choices, "t", "")
+        for choice, cell in zip(choices, table.rows[0][table.heads :], strict=True):
             assert cell.kind != "none", choice
     assert {each.quantity for each in found} <= set(DEFINITIONS)
     table = printed(found, 160)

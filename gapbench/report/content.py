@@ -1,46 +1,19 @@
-"""What a report says, as plain values for its template: tables of estimates, limits and facts."""
+"""The tables of a report as plain values for its template.
+
+A page is of one run or of several: tables take (label, view) pairs, and labels are shown where there is more than one.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from gapbench.estimate.results import Estimate
+from gapbench.report.cells import Cell, Table, cell, count_cell, ends, gap_cell, minus, texts, with_strips
 from gapbench.report.definitions import DEFINITIONS
-from gapbench.report.quality import temperatures
-from gapbench.report.text import interval, number, one_line, plural
-from gapbench.report.view import OVERALL, WORDS, Reading, View, drawable, read
+from gapbench.report.text import interval, number, one_line
+from gapbench.report.view import OVERALL, WORDS, View, drawable, read
 
-
-@dataclass(frozen=True)
-class Cell:
-    """A number with its interval, or a word where there is none to show."""
-
-    text: str
-    interval: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a table: its heading, its cells, what was filtered by, and the words that qualify the numbers."""
-
-    name: str
-    cells: tuple[Cell, ...]
-    label: str = ""
-    flags: str = ""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Lines that belong to one domain."""
-
-    domain: str
-    lines: tuple[Line, ...]
-
-
+Views = Sequence[tuple[str, View]]
 Choice = tuple[str, str, bool]  # quantity, filter ("headline" for the verifier's own n), signed
 
 QUALITY: tuple[Choice, ...] = (
@@ -75,6 +48,16 @@ CONTROLS: tuple[Choice, ...] = (
     ("gap_pooled_permuted", "soft", True),
 )
 
+FILTERS_CAPTION = (
+    "Other ratios at the headline n, and the gap under other filters. Macro gaps average over prompts; pooled ones put all "
+    "responses in one pool and so include the prompt mix, which is choosing easy prompts, not better answers."
+)
+QUALITY_CAPTION = (
+    "Discrimination of each verifier, with 95 % intervals. A per-prompt filter lives on AUC within; TPR, FPR and precision are "
+    "at the verifier's threshold, which was fixed beforehand, and are missing where it has none."
+)
+CONTROLS_CAPTION = "Gaps after permuting the scores, with 95 % intervals."
+
 
 def heading(choice: Choice) -> str:
     """A column's heading, with the filter where it is not the headline's."""
@@ -85,21 +68,8 @@ def heading(choice: Choice) -> str:
     )
 
 
-def cell(row: Estimate | None, *, signed: bool = False) -> Cell:
-    """An estimate as a cell; what is not estimable is a word."""
-    if row is None or "no_verdicts" in row.flags:
-        return Cell("–", kind="none")
-    if not drawable(row):
-        return Cell(WORDS["not_estimable"], kind="word")
-    return Cell(minus(number(row.value, signed=signed)), minus(interval(row.low, row.high, signed=signed)))
-
-
-def minus(text: str) -> str:
-    """Hyphens before a number become minus signs; names keep theirs."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
-
-
-def _find(view: View, domain: str, verifier: str, choice: Choice) -> Estimate | None:
+def find(view: View, domain: str, verifier: str, choice: Choice) -> Estimate | None:
+    """The row of a choice."""
     quantity, chosen, _ = choice
     if chosen == "headline":
         row = view.headline(domain, verifier, quantity)
@@ -107,48 +77,89 @@ def _find(view: View, domain: str, verifier: str, choice: Choice) -> Estimate | 
     return view.get(domain, quantity, verifier, filter=chosen)
 
 
-def table(view: View, choices: Sequence[Choice]) -> list[Group]:
+def domain_name(domain: str) -> str:
+    """A domain as a heading."""
+    return "all domains" if domain == OVERALL else one_line(domain, 60)
+
+
+def run_heading(views: Views) -> tuple[str, ...]:
+    """The heading of the column that names the run, where there are several."""
+    return ("Run",) if len(views) > 1 else ()
+
+
+def run_cells(views: Views, label: str) -> tuple[Cell, ...]:
+    """The cell that names the run, where there are several."""
+    return texts(label) if len(views) > 1 else ()
+
+
+def choice_table(views: Views, choices: Sequence[Choice], id: str, caption: str) -> Table:
     """Every domain and all of them; a line each verifier that judged, a column each choice."""
-    return [
-        Group(
-            _name(domain),
-            tuple(
-                Line(
-                    one_line(verifier, 40),
-                    tuple(
-                        cell(_find(view, domain, verifier, choice), signed=choice[2]) for choice in choices
-                    ),
-                )
-                for verifier in view.judging
-            ),
+    rows = [
+        (
+            *run_cells(views, label),
+            *texts(domain_name(domain), one_line(verifier, 40)),
+            *(cell(find(view, domain, verifier, one), signed=one[2]) for one in choices),
         )
+        for label, view in views
         for domain in [*view.domains, OVERALL]
+        for verifier in view.judging
     ]
+    headings = (*run_heading(views), "Domain", "Verifier", *map(heading, choices))
+    return Table(id, caption, headings, tuple(rows), len(headings) - len(choices))
 
 
-def headline_table(view: View) -> list[tuple[str, Cell, str, tuple[Line, ...]]]:
-    """(domain, accuracy, prompts, lines), each line a verifier's headline: accuracy after, gap, reading and the rest."""
-    groups = []
-    for domain in [*view.domains, OVERALL]:
-        base = view.get(domain, "accuracy", filter="")
-        lines = tuple(_headline_line(view, domain, verifier) for verifier in view.judging)
-        groups.append((_name(domain), cell(base), f"{base.n_prompts:,}" if base else "–", lines))
-    return groups
+def headline_table(views: Views) -> Table:
+    """A line each domain and verifier: accuracy before and after, the gap with its strip, its reading and the rest."""
+    bounds = any(has_bounds(view) for _, view in views)
+    rows: list[tuple[Cell, ...]] = []
+    gaps: list[Estimate | None] = []
+    for label, view in views:
+        for domain in [*view.domains, OVERALL]:
+            base = view.get(domain, "accuracy", filter="")
+            prompts = count_cell(base.n_prompts) if base else Cell("–", kind="none")
+            start = (*run_cells(views, label), *texts(domain_name(domain)))
+            if not view.judging:
+                rest = 5 + len(HEADLINE) + bounds
+                rows.append((*start, *texts("no verdicts"), prompts, cell(base), *texts(*["–"] * (rest - 1))))
+                gaps.append(None)
+            for verifier in view.judging:
+                rows.append((*start, *_headline_cells(view, domain, verifier, prompts, cell(base), bounds)))
+                gaps.append(view.headline(domain, verifier))
+    place = len(run_heading(views)) + 5
+    drawn = with_strips([row[place] for row in rows], [*map(ends, gaps)])
+    rows = [(*row[:place], one, *row[place + 1 :]) for row, one in zip(rows, drawn, strict=True)]
+    headings = (
+        *run_heading(views),
+        *("Domain", "Verifier", "Prompts", "Accuracy", "Accuracy after", "Gap", "Reads as"),
+        *map(heading, HEADLINE),
+        *["Bounds of the gap"] * bounds,
+        "Flags",
+    )
+    caption = (
+        "The headline gap of each verifier in each domain, with 95 % intervals. m is the number of verdicts behind a "
+        "score; gaps compare only at equal filter, n and m. The mark beside a gap is its interval against zero: a full "
+        "dot where it excludes zero, a hollow one where it does not."
+    )
+    return Table("t-headline", caption, headings, tuple(rows), len(run_heading(views)) + 2)
 
 
-def _headline_line(view: View, domain: str, verifier: str) -> Line:
+def _headline_cells(
+    view: View, domain: str, verifier: str, prompts: Cell, base: Cell, bounds: bool
+) -> tuple[Cell, ...]:
     gap = view.headline(domain, verifier)
     reading = read(gap)
-    cells = [
-        cell(_find(view, domain, verifier, ("accuracy", "headline", False))),
-        cell(gap, signed=True) if drawable(gap) else Cell(WORDS[reading], kind="word"),
-        Cell(WORDS[reading], kind=reading),
-        *(cell(_find(view, domain, verifier, choice), signed=choice[2]) for choice in HEADLINE),
-    ]
-    if has_bounds(view):
-        cells.append(_bounds(gap))
     flags = () if gap is None else (flag for flag in gap.flags if not flag.startswith("pool="))
-    return Line(one_line(verifier, 40), tuple(cells), view.label(verifier), _words(flags))
+    return (
+        Cell(one_line(verifier, 40), view.label(verifier)),
+        prompts,
+        base,
+        cell(find(view, domain, verifier, ("accuracy", "headline", False))),
+        gap_cell(gap),
+        Cell(WORDS[reading], kind=reading),
+        *(cell(find(view, domain, verifier, one), signed=one[2]) for one in HEADLINE),
+        *[_bounds(gap)] * bounds,
+        Cell(_words(flags), kind="quiet"),
+    )
 
 
 def has_bounds(view: View) -> bool:
@@ -158,137 +169,97 @@ def has_bounds(view: View) -> bool:
 
 def _bounds(row: Estimate | None) -> Cell:
     if row is None or not drawable(row) or row.bound_low is None or row.bound_high is None:
-        return Cell("–", kind="none")
-    return Cell(minus(interval(row.bound_low, row.bound_high, signed=True)))
+        return Cell("–", kind="none", order=float("nan"))
+    return Cell(minus(interval(row.bound_low, row.bound_high, signed=True)), order=row.bound_low)
 
 
 def _words(flags: Iterable[str]) -> str:
-    return ", ".join(one_line(flag.replace("_", " "), 40) for flag in flags)
+    return ", ".join(one_line(flag.replace("_", " "), 40) for flag in flags) or "–"
 
 
-def _name(domain: str) -> str:
-    return "all domains" if domain == OVERALL else one_line(domain, 60)
+def task_table(views: Views) -> Table | None:
+    """Accuracy and headline gaps of each task; None where every domain is one task."""
+    rows = []
+    for label, view in views:
+        tasks = list(dict.fromkeys((row.domain, row.task) for row in view.estimates if row.task))
+        if len(tasks) == len({domain for domain, _ in tasks}):
+            continue
+        for domain, task in tasks:
+            start = (*run_cells(views, label), *texts(one_line(domain, 40), one_line(task, 40)))
+            base = cell(view.get(domain, "accuracy", filter="", task=task))
+            rows += [
+                (*start, Cell(one_line(v, 40)), base, gap_cell(view.headline(domain, v, task=task)))
+                for v in view.judging
+            ]
+    if not rows:
+        return None
+    caption = "The tasks behind the domains: accuracy, and the headline gap of each verifier. Tasks of a domain weigh equally."
+    headings = (*run_heading(views), "Domain", "Task", "Verifier", "Accuracy", "Gap")
+    return Table("t-tasks", caption, headings, tuple(rows), len(headings) - 2)
 
 
-def task_table(view: View) -> list[Line]:
-    """Accuracy and headline gaps of each task; empty where every domain is one task."""
-    tasks = list(dict.fromkeys((row.domain, row.task) for row in view.estimates if row.task))
-    if len(tasks) == len({domain for domain, _ in tasks}):
-        return []
-    return [
-        Line(
-            f"{one_line(domain, 40)} / {one_line(task, 40)}",
-            (
-                cell(view.get(domain, "accuracy", filter="", task=task)),
-                *(cell(view.headline(domain, v, task=task), signed=True) for v in view.judging),
-            ),
-        )
-        for domain, task in tasks
-    ]
+def curve_table(views: Views) -> Table:
+    """The numbers behind the curves: a column each n, and a line each curve of each domain."""
+    ns = sorted(
+        {row.n for _, view in views for row in view.estimates.where(quantity="pass@k") if row.n is not None}
+    )
+    rows = []
+    for label, view in views:
+        for domain in [*view.domains, OVERALL]:
+            curves = [
+                ("pass@n", view.curve(domain, "pass@k")),
+                ("majority@n", view.curve(domain, "accuracy", family="majority")),
+                *(
+                    (f"best@n, {one_line(v, 40)}", view.curve(domain, "accuracy", v, family="best"))
+                    for v in view.judging
+                ),
+            ]
+            for name, points in curves:
+                by_n = {row.n: row for row in points}
+                start = (*run_cells(views, label), *texts(domain_name(domain), name))
+                rows.append((*start, *(cell(by_n.get(n)) for n in ns)))
+    headings = (*run_heading(views), "Domain", "Curve", *(f"n = {n}" for n in ns))
+    caption = "Accuracy after choosing among n responses, with 95 % intervals."
+    return Table("t-curves", caption, headings, tuple(rows), len(headings) - len(ns))
 
 
-def curve_table(view: View) -> tuple[list[int], list[Group]]:
-    """The numbers behind the curves: the n of the columns, and a line each curve of each domain."""
-    ns = sorted({row.n for row in view.estimates.where(quantity="pass@k") if row.n is not None})
-    groups = []
-    for domain in [*view.domains, OVERALL]:
-        curves = [
-            ("pass@n", view.curve(domain, "pass@k")),
-            ("majority@n", view.curve(domain, "accuracy", family="majority")),
-        ]
-        for verifier in view.judging:
-            rows = view.curve(domain, "accuracy", verifier, family="best")
-            curves.append((f"best@n, {one_line(verifier, 40)}", rows))
-        lines = []
-        for name, rows in curves:
-            by_n = {row.n: row for row in rows}
-            lines.append(Line(name, tuple(cell(by_n.get(n)) for n in ns)))
-        groups.append(Group(_name(domain), tuple(lines)))
-    return ns, groups
-
-
-def limits(view: View, manifest: Mapping[str, Any]) -> list[str]:
-    """What the numbers do not say."""
-    counts = [
-        row.n_prompts for row in (view.get(domain, "accuracy", filter="") for domain in view.domains) if row
-    ]
-    fewest = min(counts, default=0)
-    said = [
-        "The prompts are a sample of these tasks. Nothing is said about other tasks of the same name, other wordings, or "
-        "other ways of showing examples."
-    ]
-    if fewest and view.responses:
-        said.append(
-            f"What is rare is not seen. Something that none of a domain's {fewest} prompts showed may still happen in up "
-            f"to about {min(3 / fewest, 1):.0%} of such prompts, and an answer that none of {view.responses} responses gave may have "
-            f"a probability of up to about {min(3 / view.responses, 1):.0%} (three over the number of trials, at 95 %)."
-        )
-    if view.responses:
-        said.append(
-            f"Nothing was measured beyond n = {view.responses}. More responses may find more, or may reward what only looks right to the "
-            "verifier; this page does not extrapolate, and does not say when the headroom would run out after training."
-        )
-    heats = temperatures(manifest)
-    at = f" (here {', '.join(f'{value:g}' for value in heats)})" if heats else ""
-    said += [
-        f"The gap belongs to the sampling temperature{at}: at another one the responses differ less or more, and there is "
-        "less or more to choose from.",
-        "A verifier is its prompt. Another wording, another judge or more verdicts for each response can give another gap; "
-        "“no gap shown” speaks of these verifiers only.",
-        "Ground truth is what the grader says. A grader that misreads right answers lowers accuracy and can lower or raise "
-        "the gap.",
-        "A gap is what could be gained by choosing among answers. How much of it training would keep is not measured.",
-    ]
-    return said
-
-
-def task_limits(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(task, what its own card says it cannot tell), for the tasks that say so."""
-    cards = {name: task.get("card", {}).get("limits") for name, task in manifest.get("tasks", {}).items()}
-    return [(one_line(name, 60), one_line(str(text), 500)) for name, text in cards.items() if text]
-
-
-def simulated(manifest: Mapping[str, Any]) -> bool:
-    """Whether the answers came from the simulated engine, so that no model was measured."""
-    return bool(manifest.get("config", {}).get("engine") == "simulated")
-
-
-def facts(view: View, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The few facts that stand under the title."""
-    counts = [
-        row.n_prompts for row in (view.get(domain, "accuracy", filter="") for domain in view.domains) if row
-    ]
-    suite = manifest.get("suite")
-    name = suite.get("name") if isinstance(suite, Mapping) else suite
-    heats = temperatures(manifest)
-    pairs = [
-        ("Model", one_line(view.model, 100)),
-        ("Suite", one_line(str(name or "not recorded"), 60)),
-        ("Prompts", f"{sum(counts):,} in {plural(len(view.domains), 'domain')}"),
-        ("Responses a prompt (N)", f"{view.responses}"),
-        ("Verifiers", ", ".join(one_line(verifier, 40) for verifier in view.verifiers) or "none"),
-    ]
-    if heats:
-        pairs.append(("Temperature", ", ".join(f"{value:g}" for value in heats)))
-    if created := manifest.get("created"):
-        pairs.append(("Run started", one_line(str(created), 40)))
-    return pairs
-
-
-def reading_words() -> list[tuple[Reading, str]]:
-    """What each reading means."""
-    return [
-        ("gap", "the interval lies above zero: choosing by this verifier helps"),
-        ("worse", "the interval lies below zero: choosing by this verifier does harm"),
-        ("none", "the interval includes zero; that is no proof that there is no gap"),
-        (
-            "descriptive",
-            "fewer than 20 prompts: the numbers describe these prompts and claim nothing beyond them",
-        ),
-        ("not_estimable", "undefined, or an interval so wide that the number would mislead"),
-        (
-            "no_verdicts",
-            "no reply of the verifier could be read as a verdict here; it is left out, not scored as wrong",
-        ),
-        ("missing", "not every domain or task has this number"),
-    ]
+def chosen_table(views: Views) -> Table | None:
+    """Where the curve of best@n is highest, and whether it has fallen since; None where no verifier has several n."""
+    rows = []
+    for label, view in views:
+        for domain in [*view.domains, OVERALL]:
+            for verifier in view.judging:
+                star, fall = (view.get(domain, one, verifier) for one in ("n_star", "over_optimisation"))
+                if star is None or not drawable(star):
+                    continue
+                p = None if fall is None else fall.p
+                tested = Cell("–", kind="none", order=float("nan"))
+                if p is not None:
+                    tested = Cell("<.001" if p < 0.001 else number(p), kind="num", order=p)
+                found = Cell(
+                    f"{star.value:g}", f"[{star.low:g}, {star.high:g}]", kind="num", order=star.value
+                )
+                rows.append(
+                    (
+                        *run_cells(views, label),
+                        *texts(domain_name(domain), one_line(verifier, 40)),
+                        found,
+                        cell(fall, signed=True),
+                        tested,
+                    )
+                )
+    if not rows:
+        return None
+    caption = (
+        "Over-optimisation: n* is where the measured curve of best@n is highest. p is one-sided, that accuracy at n = N is "
+        "below accuracy at n*, cross-fitted: a small p says that choosing harder by this verifier does harm."
+    )
+    headings = (
+        *run_heading(views),
+        "Domain",
+        "Verifier",
+        "n*",
+        heading(("over_optimisation", "", True)),
+        "p",
+    )
+    return Table("t-chosen", caption, headings, tuple(rows), len(headings) - 3)

@@ -1,25 +1,24 @@
-"""Everything a finished run leaves behind for its reader: estimates, figures and the page, beside its rows."""
+"""Everything a finished run leaves behind for its reader: estimates, figures and the page, beside its rows.
+
+>>> publish_report([Run("runs/small"), Run("runs/large")], "report.html")  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from gapbench.engines.base import derive_seed
+from gapbench.errors import UserError
 from gapbench.estimate.results import Estimates
-from gapbench.panel import Panel
-from gapbench.records import Prompt
-from gapbench.report.figures import report_figures
+from gapbench.report.examples import MOST, ON_A_PAGE
 from gapbench.report.html import write_report
-from gapbench.report.plots import save_figure
+from gapbench.report.pages import RunPage, run_page
+from gapbench.report.together import short_labels, together
 from gapbench.run import Run
 from gapbench.store import write_atomic
-
-EXAMPLES_PER_TASK = 3
 
 
 def publish(run: Run, **options: Any) -> Estimates:
@@ -39,55 +38,66 @@ def publish(run: Run, **options: Any) -> Estimates:
     path = run.store.path
     lines = ",\n".join(map(json.dumps, estimates.to_json()))
     write_atomic(path / "estimates.json", f"[\n{lines}\n]\n")
-    figures = report_figures(estimates, panels)
-    (path / "plots").mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        save_figure(figure, path / "plots" / name)
-    write_report(
-        path / "report.html",
-        manifest=run.manifest,
-        estimates=estimates,
-        panels=panels,
-        examples=list(examples(run, panels)),
-        figures=figures,
+    page = run_page(
+        run, run.model, panels, estimates, plots=path / "plots", most_examples=_examples_for(len(panels))
     )
+    write_report(path / "report.html", [page])
     return estimates
 
 
-def examples(run: Run, panels: list[Panel]) -> Iterator[dict[str, Any]]:
-    """A few responses of each task to read: drawn by seed and not by eye, a wrong one first where there is one."""
-    drawn = {panel.task: _drawn(panel) for panel in panels}
-    keys = {
-        (panel.task, panel.prompt_ids[prompt], response)
-        for panel in panels
-        for prompt, response in drawn[panel.task]
-    }
-    prompts = {prompt.key: prompt for prompt in run.store.rows(Prompt)}
-    texts = run.store.find("responses", keys, ["text"])
-    grades = run.store.find("grades", keys, ["answer", "utility", "status"])
-    for panel in panels:
-        means = {name: scores.mean for name, scores in panel.scores.items()}
-        for cell in drawn[panel.task]:
-            key = panel.task, panel.prompt_ids[cell[0]], cell[1]
-            verdicts = {name: float(mean[cell]) for name, mean in means.items()}
-            prompt = prompts[key[:2]]
-            yield {
-                **texts[key],
-                **grades[key],
-                "domain": prompt.domain,
-                "why": "drawn by seed",
-                "question": prompt.question,
-                "reference": list(prompt.reference),
-                "verdicts": {name: None if score != score else score for name, score in verdicts.items()},
-            }
+def publish_report(
+    runs: Sequence[Run],
+    path: str | Path,
+    *,
+    trajectory: bool = False,
+    tell: Callable[[str], None] = lambda step: None,
+) -> Path:
+    """Write one page of one run or of several, with what they say together and a projection of each.
+
+    Parameters
+    ----------
+    path
+        The HTML file.
+    trajectory
+        Whether the runs are checkpoints of one model, the base first.
+    tell
+        Given what is being done, for a person who waits.
+
+    Raises
+    ------
+    UserError
+        If a run has nothing graded, `trajectory` does not fit the runs, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"--out {path}: is a folder; name an HTML file, such as {path / 'report.html'}")
+    if len(runs) > 1:
+        tell("all runs together")
+    found = together(runs, trajectory=trajectory)  # first: it may refuse, and a page takes longer
+    labels = short_labels(runs)
+    pages: list[RunPage] = []
+    for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
+        tell(f"{label} ({place + 1} of {len(runs)})")
+        panels = run.panels()
+        tasks = len(panels) * len(runs)
+        pages.append(
+            run_page(
+                run,
+                label,
+                panels,
+                run.estimate(panels),
+                prefix=f"run{place}-" if len(runs) > 1 else "",
+                most_examples=_examples_for(tasks),
+                project=True,
+            )
+        )
+        del panels
+    try:
+        return write_report(path, pages, found)
+    except OSError as refused:
+        raise UserError(f"--out {path}: cannot be written ({refused.strerror}); name another file") from None
 
 
-def _drawn(panel: Panel) -> list[tuple[int, int]]:
-    """(prompt, response) of a wrong response, a right one, and others up to `EXAMPLES_PER_TASK`."""
-    rng = np.random.default_rng(derive_seed("example", panel.task))
-    utility = panel.utility.ravel()
-    cells: dict[int, None] = {}
-    for pool in (utility == 0, utility == 1, *[~np.isnan(utility)] * EXAMPLES_PER_TASK):
-        if (there := np.flatnonzero(pool)).size:
-            cells[int(rng.choice(there))] = None
-    return [divmod(cell, panel.utility.shape[1]) for cell in list(cells)[:EXAMPLES_PER_TASK]]
+def _examples_for(tasks: int) -> int:
+    """Examples of a task, so that a page of many tasks stays small."""
+    return max(1, min(MOST, ON_A_PAGE // max(tasks, 1)))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from gapbench.panel import Panel
+from gapbench.report.cells import Cell, Table, count_cell, texts
+from gapbench.report.text import one_line
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,26 @@ class ResponseQuality:
 
 @dataclass(frozen=True)
 class VerdictQuality:
-    """The verdicts of one verifier on a task: counted responses with and without a valid one."""
+    """The verdicts of one verifier on a task.
+
+    Attributes
+    ----------
+    judged, missing
+        Counted responses with and without a valid verdict.
+    not_asked
+        Counted responses that the run's savings left unverified; they are not missing.
+    """
 
     domain: str
     task: str
     verifier: str
     judged: int
     missing: int
+    not_asked: int = 0
 
     @property
     def share(self) -> float:
-        """Share of the counted responses that have no valid verdict."""
+        """Share of the responses asked about that have no valid verdict."""
         return self.missing / max(self.judged + self.missing, 1)
 
 
@@ -84,11 +95,68 @@ def verdict_quality(panels: Sequence[Panel]) -> list[VerdictQuality]:
         counted = ~np.isnan(panel.utility)
         for verifier, scores in panel.scores.items():
             valid = ~np.isnan(scores.mean)
+            asked = counted
+            if verifier in panel.verified:
+                asked = counted & (panel.verified[verifier].responses | valid)
             judged = int((counted & valid).sum())
-            rows.append(
-                VerdictQuality(panel.domain, panel.task, verifier, judged, int(counted.sum()) - judged)
-            )
+            missing = int(asked.sum()) - judged
+            not_asked = int(counted.sum()) - int(asked.sum())
+            rows.append(VerdictQuality(panel.domain, panel.task, verifier, judged, missing, not_asked))
     return rows
+
+
+def response_table(runs: Sequence[tuple[str, Sequence[ResponseQuality]]]) -> Table:
+    """What is missing of the responses, a line each task, with the run's label where there are several."""
+    many = len(runs) > 1
+    rows = tuple(
+        (
+            *texts(*[label] * many, one_line(row.domain, 60), one_line(row.task, 60)),
+            *map(count_cell, (row.prompts, row.counted, row.errors, row.absent, row.censored, row.no_answer)),
+        )
+        for label, own in runs
+        for row in own
+    )
+    caption = (
+        "Responses by task. Counted: in the sample. Errors: asked for and lost to a technical failure; they leave the sample. "
+        "Absent: not drawn or graded. Truncated: cut at the token limit. No answer: complete, but the grader found none. "
+        "Truncated and no answer count with utility 0."
+    )
+    names = ("Prompts", "Counted", "Errors", "Absent", "Truncated", "No answer")
+    return Table("t-responses", caption, (*["Run"] * many, "Domain", "Task", *names), rows, 2 + many)
+
+
+def verdict_table(runs: Sequence[tuple[str, Sequence[VerdictQuality]]]) -> Table:
+    """What is missing of the verdicts, a line each task and verifier."""
+    many = len(runs) > 1
+    rows = tuple(
+        (
+            *texts(
+                *[label] * many, one_line(row.domain, 60), one_line(row.task, 60), one_line(row.verifier, 40)
+            ),
+            count_cell(row.judged),
+            count_cell(row.missing),
+            count_cell(row.not_asked),
+            Cell(f"{row.share:.1%}", kind="num", order=row.share),
+        )
+        for label, own in runs
+        for row in own
+    )
+    caption = (
+        "Verdicts by task and verifier: counted responses with and without a valid one. Without: the reply could not be parsed, "
+        "the request failed, or there was nothing to judge. Such a response ranks last in its prompt; it is never taken for a "
+        "“no”. Not asked: left unverified to save tokens, and allowed for."
+    )
+    headings = (
+        *["Run"] * many,
+        "Domain",
+        "Task",
+        "Verifier",
+        "With",
+        "Without",
+        "Not asked",
+        "Share without",
+    )
+    return Table("t-verdicts", caption, headings, rows, 3 + many)
 
 
 def temperatures(manifest: Mapping[str, Any]) -> list[float]:

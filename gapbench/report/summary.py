@@ -1,14 +1,12 @@
-"""The first screen in words, computed from the numbers: how much headroom, where, how sure."""
+"""What the numbers say, in sentences: where there is a gap, how sure that is, and whether the control is quiet."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import numpy as np
 from scipy.stats import binom
 
-from gapbench.estimate.results import Estimate
 from gapbench.report.text import interval, listing, number, one_line, plural
 from gapbench.report.view import OVERALL, WORDS, Reading, View, drawable, read
 
@@ -16,51 +14,19 @@ CHANCE = 0.05  # share of 95 % intervals that miss the truth
 MISTRUST_BELOW = 0.01  # probability, under chance alone, of so many controls that are not zero
 
 
-@dataclass(frozen=True)
-class VerifierSummary:
-    """One verifier over all domains.
-
-    Attributes
-    ----------
-    label
-        The headline quantity, such as `gap[best@8, m=1]`.
-    readings
-        Domain to what its headline interval says.
-    overall
-        The headline gap over all domains, which weigh equally.
-    """
-
-    verifier: str
-    label: str
-    readings: dict[str, Reading]
-    overall: Estimate | None
-
-    def domains(self, reading: Reading) -> list[str]:
-        """Domains with this reading."""
-        return [domain for domain, found in self.readings.items() if found == reading]
-
-
-def by_verifier(view: View) -> list[VerifierSummary]:
-    """One summary a verifier, in the order of the estimates."""
-    return [
-        VerifierSummary(
-            verifier,
-            view.label(verifier),
-            {domain: read(view.headline(domain, verifier)) for domain in view.domains},
-            view.headline(OVERALL, verifier),
-        )
-        for verifier in view.judging
-    ]
+def shown_domains(view: View, reading: Reading = "gap") -> list[str]:
+    """Domains of which any verifier's headline interval says this."""
+    found = {domain for domain, _, row in view.headlines() if read(row) == reading}
+    return [domain for domain in view.domains if domain in found]
 
 
 def lead(view: View) -> str:
     """One sentence: in how many domains does any verifier show a gap."""
-    summaries = by_verifier(view)
-    total = len(view.domains)
-    shown = [domain for domain in view.domains if any(s.readings[domain] == "gap" for s in summaries)]
-    if not summaries:
+    total, judging = len(view.domains), len(view.judging)
+    shown = shown_domains(view)
+    if not judging:
         return f"{plural(total, 'domain')} measured; no verifier gave a verdict, so there is no gap to show."
-    using = "the verifier" if len(summaries) == 1 else f"at least one of {len(summaries)} verifiers"
+    using = "the verifier" if judging == 1 else f"at least one of {judging} verifiers"
     verb = "shows" if len(shown) == 1 else "show"
     where = f": {view.names(shown)}" if shown else ""
     return (
@@ -69,69 +35,29 @@ def lead(view: View) -> str:
     )
 
 
-def details(view: View) -> list[str]:
-    """One paragraph a verifier: overall movement, then every domain under what its interval says."""
-    silent = [one_line(verifier, 40) for verifier in view.silent]
-    left_out = [
-        f"{name}: no reply could be read as a verdict; it is left out, not scored." for name in silent
-    ]
-    return [_detail(view, summary) for summary in by_verifier(view)] + left_out
+def half_widths(view: View) -> list[float]:
+    """Half of the width of every domain's headline interval."""
+    return [(row.high - row.low) / 2 for _, _, row in view.headlines() if row is not None and drawable(row)]
 
 
-def _detail(view: View, summary: VerifierSummary) -> str:
-    name = one_line(summary.verifier, 40)
-    parts = [f"{name}, {summary.label}: {_overall(view, summary)}"]
-    for reading in WORDS:
-        if names := summary.domains(reading):
-            parts.append(f"{WORDS[reading]} in {len(names)} of {len(view.domains)} ({view.names(names)})")
-    return "; ".join(parts) + "."
-
-
-def _overall(view: View, summary: VerifierSummary) -> str:
-    row, base = summary.overall, view.get(OVERALL, "accuracy", filter="")
-    if row is None or not drawable(row):
-        return "no overall number, because not every domain has one"
-    gap = f"{number(row.value, signed=True)} {interval(row.low, row.high, signed=True)}"
-    if base is None or not drawable(base):
-        return f"over all domains the gap is {gap}"
-    return f"over all domains accuracy goes from {number(base.value)} to {number(base.value + row.value)}, gap {gap}"
-
-
-def how_sure(view: View) -> list[str]:
-    """What the intervals are worth: their width, and how many would mislead by chance."""
-    rows = [row for _, _, row in view.headlines() if row is not None and drawable(row)]
-    read_rows = [row for row in rows if "descriptive" not in row.flags]
-    sentences = []
-    if rows:
-        width = float(np.median([(row.high - row.low) / 2 for row in rows]))
-        prompts = sorted({row.n_prompts for row in rows})
-        span = f"{prompts[0]}" if len(prompts) == 1 else f"{prompts[0]} to {prompts[-1]}"
-        sentences.append(
-            f"With {span} prompts a domain the typical interval is the value ± {number(width)}: a gap smaller than that "
-            "cannot be told from none here, so “no gap shown” does not mean “no gap”."
-        )
-    if len(read_rows) > 1:
-        expected = CHANCE * len(read_rows)
-        sentences.append(
-            f"{len(read_rows)} intervals were looked at. Where there is truly no gap, about 1 in 20 such intervals "
-            f"excludes zero by chance: {expected:.1f} of {len(read_rows)} if there were no gap anywhere."
-        )
-    return sentences
+def chance_note(views: Sequence[View]) -> str:
+    """How many of the intervals would mislead by chance; empty where there is one or none."""
+    rows = [row for view in views for _, _, row in view.headlines() if row is not None and drawable(row)]
+    count = sum("descriptive" not in row.flags for row in rows)
+    if count < 2:
+        return ""
+    return (
+        f"{count} intervals were looked at. Where there is truly no gap, about 1 in 20 such intervals "
+        f"excludes zero by chance: {CHANCE * count:.1f} of {count} if there were no gap anywhere."
+    )
 
 
 def control_reading(view: View) -> list[str]:
     """Whether the permuted-score control is quiet, a sentence a verifier."""
     sentences = []
-    for verifier in view.judging:
-        rows = [view.headline(domain, verifier, "gap_permuted") for domain in view.domains]
-        found = Counter(read(row) for row in rows if row is not None)
-        drawn = sum(found[word] for word in ("gap", "worse", "none"))
-        if not drawn:
-            continue
-        loud = found["gap"] + found["worse"]
-        usual = binom.sf(loud - 1, drawn, CHANCE) >= MISTRUST_BELOW
+    for verifier, (loud, drawn) in _controls(view).items():
         overall = view.headline(OVERALL, verifier, "gap_permuted")
-        verdict = "as chance has it" if usual else "too many for chance: mistrust this run"
+        verdict = "too many for chance: mistrust this run" if _mistrusted(loud, drawn) else "as chance has it"
         where = (
             ""
             if overall is None or not drawable(overall)
@@ -143,6 +69,33 @@ def control_reading(view: View) -> list[str]:
             f"{one_line(verifier, 40)}: with shuffled scores {loud} of {drawn} domain intervals exclude zero, {verdict}.{where}"
         )
     return sentences
+
+
+def control_verdict(view: View) -> str:
+    """The control in one sentence; empty where there is none."""
+    found = _controls(view)
+    if not found:
+        return ""
+    loud = [one_line(verifier, 40) for verifier, counts in found.items() if _mistrusted(*counts)]
+    if loud:
+        return f"With shuffled scores more intervals than chance allows exclude zero for {listing(loud)}: mistrust this run."
+    return "With shuffled scores the gap vanishes, as it must."
+
+
+def _controls(view: View) -> dict[str, tuple[int, int]]:
+    """By verifier, how many domains' control intervals exclude zero, and of how many."""
+    counts = {}
+    for verifier in view.judging:
+        rows = [view.headline(domain, verifier, "gap_permuted") for domain in view.domains]
+        found = Counter(read(row) for row in rows if row is not None and row.quantity == "gap_permuted")
+        drawn = sum(found[word] for word in ("gap", "worse", "none"))
+        if drawn:
+            counts[verifier] = found["gap"] + found["worse"], drawn
+    return counts
+
+
+def _mistrusted(loud: int, drawn: int) -> bool:
+    return bool(binom.sf(loud - 1, drawn, CHANCE) < MISTRUST_BELOW)
 
 
 def not_drawn(view: View, domains: list[str] | None = None) -> list[str]:

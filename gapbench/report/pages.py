@@ -1,0 +1,120 @@
+"""What a page shows of one run, gathered so that the run's arrays can go before the next run is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from gapbench.errors import UserError
+from gapbench.estimate.results import Estimates
+from gapbench.panel import Panel
+from gapbench.plots.measured import plot_roc
+from gapbench.report.examples import MOST, examples
+from gapbench.report.figures import report_figures
+from gapbench.report.outlook import Outlook, outlook_of
+from gapbench.report.projection import projection_figures
+from gapbench.report.quality import ResponseQuality, VerdictQuality, response_quality, verdict_quality
+from gapbench.report.style import styled
+from gapbench.report.svg import Drawn, draw
+from gapbench.report.text import one_line
+from gapbench.report.view import OVERALL, View
+from gapbench.run import Run
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """One run on a page.
+
+    Attributes
+    ----------
+    label
+        What the page calls it, where there are several.
+    examples
+        Responses to show. Keys, all optional: `domain`, `task`, `prompt_id`, `response`, `why` (why it was chosen),
+        `question`, `reference` (list), `text`, `answer`, `utility`, `status`, `finish_reason`, `verdicts` (verifier to score, or
+        None where there is no valid verdict) and `said` (verdicts as they were written: `verifier`, `replicate`, `score`,
+        `status`, `text`).
+    outlook
+        What is projected, or, as text, why nothing is.
+    """
+
+    label: str
+    view: View
+    manifest: Mapping[str, Any]
+    responses: Sequence[ResponseQuality] = ()
+    verdicts: Sequence[VerdictQuality] = ()
+    examples: Sequence[Mapping[str, Any]] = ()
+    figures: Sequence[Drawn] = ()
+    verifier_figures: Sequence[Drawn] = ()
+    outlook: Outlook | str = (
+        "Not projected here: `gapbench report RUN` does, and `gapbench project RUN` keeps a dated forecast."
+    )
+    outlook_figures: Sequence[Drawn] = ()
+
+
+def run_page(
+    run: Run,
+    label: str,
+    panels: list[Panel],
+    estimates: Estimates,
+    *,
+    prefix: str = "",
+    plots: Path | None = None,
+    most_examples: int = MOST,
+    project: bool = False,
+) -> RunPage:
+    """Gather a run.
+
+    Parameters
+    ----------
+    prefix
+        Of the ids of its figures.
+    plots
+        A folder to write its figures into, too.
+    most_examples
+        Of each task.
+    project
+        Whether a run without a forecast is projected now.
+
+    Raises
+    ------
+    UserError
+        If there is no estimate.
+    """
+    outlook: Outlook | str = RunPage.outlook
+    later: Sequence[Drawn] = ()
+    try:
+        found = outlook_of(run, compute=project)
+    except UserError as why:  # a forecast that was tampered with must not cost the page
+        outlook = f"Not projected: {one_line(str(why), 400)}."
+    else:
+        if found is not None:
+            outlook, later = found, draw(projection_figures(found.projection), prefix)
+    return RunPage(
+        label,
+        View(estimates),
+        run.manifest,
+        response_quality(panels),
+        verdict_quality(panels),
+        list(examples(run, panels, most_examples)),
+        draw(report_figures(estimates, panels), prefix, plots),
+        draw(_verifier_figures(panels, estimates), prefix),
+        outlook,
+        later,
+    )
+
+
+@styled
+def _verifier_figures(panels: Sequence[Panel], estimates: Estimates) -> dict[str, Figure]:
+    """ROC curves over all domains; none where there is no verdict."""
+    view = View(estimates)
+    if not view.judging:
+        return {}
+    figure = Figure(figsize=(4.8, 4.8))
+    domain = OVERALL if len(view.domains) > 1 else view.domains[0]
+    plot_roc(panels, figure.subplots(), domain=domain, verifiers=view.judging, estimates=estimates)
+    return {"roc": figure}
