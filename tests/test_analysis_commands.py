@@ -45,8 +45,8 @@ def test_project_reads_a_series(cli: Cli, tmp_path: Path) -> None:
     assert "fewer than 4 points" in cli("project", "--series", "short.csv").stdout.lower()
 
 
-def drawn(cli: Cli, name: str, ability: float) -> None:
-    words = ("-n", "64", "--limit", "30", "-t", "capitals", "--engine-option", f"a={ability}")
+def drawn(cli: Cli, name: str, ability: float, seed: int = 0) -> None:
+    words = ("-n", "64", "--limit", "30", "-t", "capitals", "--engine-option", f"a={ability}", "--seed", seed)
     done = cli("run", "starter", "-m", "simulated", "--engine", "simulated", *words, "--out", name)
     assert done.returncode == 0, done.stderr
 
@@ -76,8 +76,10 @@ def test_runs_are_projected_and_compared(cli: Cli, tmp_path: Path) -> None:
     assert early["beforehand"]
     assert not rows[True, "factual"]["beforehand"]
     done = cli("trajectory", "base", "tuned", "--out", "figures")
-    assert "proves nothing" in done.stdout
-    assert "skill against" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "proves nothing" in said
+    assert "skill against" in said
+    assert "simulation Guard, positive control" in said
     assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {
         "decomposition", "pass_crossing", "checkpoints", "forecasts",
     }  # fmt: skip
@@ -95,7 +97,8 @@ def test_runs_are_projected_and_compared(cli: Cli, tmp_path: Path) -> None:
     assert parts["gain"] == pytest.approx(parts["sharpened"] + parts["beyond"] - parts["regressed"])
     assert domain["test"]["M"] == 8
     assert domain["plateau"]["status"] == "too_few_points"
-    (placebo,) = document(cli("trajectory", "base", "base", "--json"))["domains"]
+    drawn(cli, "again", 0.6, seed=1)
+    (placebo,) = document(cli("trajectory", "base", "again", "--json"))["domains"]
     assert placebo["verdict"] in ("SHARPENING-CONSISTENT", "UNDERPOWERED")
     forecast.write_text(forecast.read_text().replace('"filter": "best@4"', '"filter": "best@2"', 1))
     refused = cli("trajectory", "base", "tuned")
@@ -112,6 +115,9 @@ def test_runs_are_projected_and_compared(cli: Cli, tmp_path: Path) -> None:
         (("project", "--series", "none.csv"), "none.csv: no such file"),
         (("project", "nowhere"), "nowhere: no run here"),
         (("trajectory", "nowhere", "there"), "nowhere: no run here"),
+        (("project", "nowhere", "--horizon", 3), "are about a series"),
+        (("project", "--series", "none.csv", "--k", 8), "are about a RUN"),
+        (("trajectory", "nowhere", "there", "--worth", 2), "--worth"),
     ],
 )
 def test_a_mistake_is_one_line(cli: Cli, words: tuple[str, ...], said: str) -> None:

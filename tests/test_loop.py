@@ -20,7 +20,7 @@ from scipy import stats
 from gapbench.cli import main
 from gapbench.engines.base import engines
 from gapbench.engines.simulated import SimulatedEngine
-from gapbench.errors import UserError
+from gapbench.errors import EngineFailure, UserError
 from gapbench.estimate.selection import BestOf, Order
 from gapbench.loop.config import Arm, LoopConfig
 from gapbench.loop.filtering import dealt, kept
@@ -508,6 +508,18 @@ def test_the_command_line(
     assert not shown.out
 
 
+def test_a_training_that_diverged_leaves_a_loop_that_can_be_read(tmp_path: Path) -> None:
+    out = tmp_path / "loop"
+
+    def diverging(job: Job) -> dict[str, Any]:
+        return {**distil(job), "first_loss": 2.0, "last_loss": float("nan")}
+
+    with pytest.raises(EngineFailure, match="lower --learning-rate"):
+        run_loop(small(rounds=1), out, trainer=diverging)
+    assert "gold/round-1/train" not in LoopResult(out).steps
+    assert run_loop(small(rounds=1), out, resume=True, trainer=distil).skills
+
+
 def test_resuming_otherwise_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "loop"
     run_loop(small(rounds=1), out, trainer=distil)
@@ -521,6 +533,8 @@ def test_resuming_otherwise_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "note").touch()
     with pytest.raises(UserError, match="is not a loop"):
         run_loop(small(rounds=1), tmp_path / "other", resume=True, trainer=distil)
+    with pytest.raises(UserError, match="is not a loop"):
+        run_loop(small(rounds=1), tmp_path / "other" / "note", trainer=distil)
 
 
 def test_the_report(looped: LoopResult) -> None:

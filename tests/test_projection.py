@@ -339,3 +339,9 @@ def test_signal_is_unbiased_for_groups() -> None:
         ]
         found = pass_at_k(utility, [g])[:, 0] + pass_at_k(1 - utility, [g])[:, 0] - 1
         np.testing.assert_allclose(found, np.mean(mixed, axis=1), atol=1e-12)
+
+
+def test_responses_beyond_every_float_can_be_asked_of_the_line() -> None:
+    ks = np.array([1, 2, 4, 8])
+    found = extended(np.exp(-0.9 * ks**-0.4), ks, [10**9, 10**400])
+    assert 0.99 < found[0] < found[1] <= 1

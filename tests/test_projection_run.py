@@ -263,7 +263,7 @@ def test_edge_cases_say_why() -> None:
 def test_bad_requests_are_refused() -> None:
     panel = panel_of(prompts=5, responses=4)
     for options, word in (
-        ({"ks": [0]}, "--k"), ({"rounds": 0}, "--rounds"), ({"residual": -0.1}, "--residual"), ({"filter": "best@1"}, "best@n"),
+        ({"ks": [0]}, "--k"), ({"rounds": 0}, "--rounds"), ({"rounds": 65}, "--rounds"), ({"ks": [10**30]}, "--k"), ({"residual": -0.1}, "--residual"), ({"filter": "best@1"}, "best@n"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=word):
             project_panels([panel], model="m", **options)  # type: ignore[arg-type]

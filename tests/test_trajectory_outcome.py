@@ -207,6 +207,7 @@ def test_each_verdict_is_reached():
     assert set(guards) == names
     assert guards["placebo"].passed
     assert guards["positive_control"].passed
+    assert guards["positive_control"].state == "simulated"
     assert guards["elicitation"].state == "not_measured"
     document = json.loads(json.dumps(trajectory_json(list(found.values()))))["domains"][0]
     assert set(document["decomposition"]) >= {"sharpened", "beyond", "regressed"}
@@ -241,7 +242,7 @@ def test_the_graders_false_positives_are_bounded():
 def test_unequal_truncation_is_seen():
     none, some = np.zeros((100, 20), dtype=bool), np.random.default_rng(32).random((100, 20)) < 0.2
     assert truncation(some, none, None, 0.02).passed is False
-    assert truncation(none, none, None, 0.1).passed
+    assert truncation(none, none, None, 0.02).passed
     assert truncation(None, none, None, 0.02).state == "not_measured"
 
 
@@ -277,6 +278,13 @@ def test_the_hacking_alarm_rings_where_the_proxy_rises_alone():
     assert found.checkpoint >= 3
     truth, proxy = checkpoints(up, up, 34)
     assert not reward_hacking(proxy, truth).rung
+
+
+def test_prompts_without_a_score_do_not_silence_the_alarm():
+    truth, proxy = checkpoints(np.full(3, 0.3), np.array([0.3, 0.4, 0.5]), 37)
+    proxy[:40, 1] = np.nan
+    assert reward_hacking(proxy, truth).rung
+    assert not reward_hacking(np.full_like(proxy, np.nan), truth).rung
 
 
 def test_the_collapse_alarm_rings_where_coverage_falls():
@@ -335,6 +343,30 @@ def test_several_checkpoints_give_a_plateau_a_judge_and_replenishment():
     assert found.plateau.forecast[0].t == 8.0
 
 
+def test_a_single_prompt_is_descriptive():
+    p = np.array([0.3])
+    utility = [drawn(sharper(p, 1 + step), 64, 80 + step) for step in range(5)]
+    found = trajectory([Checkpoints("d", utility, clusters=np.zeros(1, dtype=int), proxy=utility)])[0]
+    assert found.verdict == "UNDERPOWERED"
+    assert found.judge is None
+    assert "descriptive" in found.plateau.flags
+    assert np.isnan(found.plateau.t95)
+    errors = np.sqrt(np.diag(Checkpoints("d", utility).accuracy()[1]))
+    rate = utility[0].mean()
+    assert errors[0] == pytest.approx(np.sqrt(rate * (1 - rate) / 63))
+
+
+def test_tasks_weigh_alike_in_the_series():
+    p = rates()[:60]
+    utility = [drawn(p, 32, 90), drawn(sharper(p, 3), 32, 91)]
+    tasks = np.repeat([0, 1], [45, 15])
+    value, covariance = Checkpoints("d", utility, tasks=tasks).accuracy()
+    parts = [[one[tasks == task].mean(axis=1) for task in (0, 1)] for one in utility]
+    assert value == pytest.approx([np.mean([own.mean() for own in part]) for part in parts])
+    truth = [np.sqrt(sum(own.var(ddof=1) / len(own) for own in part)) / 2 for part in parts]
+    assert np.sqrt(np.diag(covariance)) == pytest.approx(truth)
+
+
 def test_pass_at_k_crosses_where_tuning_narrows():
     p = rates()
     rng = np.random.default_rng(60)
@@ -358,4 +390,4 @@ def test_every_figure_draws_what_is_there_and_names_what_is_not():
     assert any("beyond: not tested" in text.get_text() for text in axes[2].texts)
     plot_pass_crossing(data, axes[3])
     kinds = {sort for sort, _ in [*series_sentences(early), *outcome_sentences(outcome)]}
-    assert kinds == {"measurement", "projection"}
+    assert kinds == {"measurement", "projection", "not measured"}

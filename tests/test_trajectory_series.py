@@ -12,6 +12,7 @@ from scipy.optimize import minimize, minimize_scalar
 from benchmarks.trajectory_size import PLATEAU, TRUTHS, plateau, rolling, status
 from gapbench.errors import UserError
 from gapbench.panel import Float
+from gapbench.report.trajectory_text import series_sentences
 from gapbench.trajectory.fitting import CUT, Observed, profile, survivors
 from gapbench.trajectory.laws import (
     EXPONENTIAL,
@@ -136,6 +137,9 @@ CASES = {
     "constant with noise": (T, 0.5 + noise(12, 4), "plateaued_or_no_signal"),
     "falling": (T, RISE[::-1], "declining"),
     "falling in a straight line": (T, 0.7 - 0.02 * T, "declining"),
+    "falling in a short straight line": (T[:6], 0.7 - 0.05 * T[:6], "declining"),
+    "falling to a floor": (T[:7], 0.3 + 0.3 * np.exp(-T[:7]), "declining"),
+    "four points that fall": (T[:4], 0.6 - 0.1 * T[:4], "declining"),
     "rise, then fall": (T, 0.7 - 0.4 * np.exp(-0.8 * T) - 0.02 * T, "declining"),
     "a straight line up": (T, 0.3 + 0.02 * T, "lower_bound_only"),
     "early": (T[:5], 0.7 - 0.4 * np.exp(-0.2 * T[:5]), "lower_bound_only"),
@@ -186,6 +190,37 @@ def test_errors_that_are_too_small_widen_the_interval_and_are_flagged():
     assert "poor_fit" in claimed.flags
     assert "poor_fit" not in honest.flags
     assert claimed.plateau_high - claimed.plateau_low > 0.02
+
+
+def test_noise_with_errors_that_are_too_small_is_rarely_a_signal():
+    rng = np.random.default_rng(20)
+    words = [project(T[:8], 0.5 + 0.03 * rng.standard_normal(8), 0.01).status for _ in range(30)]
+    assert words.count("plateaued_or_no_signal") >= 20  # 85 % of them; without a look at the misfit 39 %
+
+
+@pytest.mark.parametrize("horizon", [11.0, -1.0, np.nan, np.inf])
+def test_only_later_times_are_forecast(horizon):
+    with pytest.raises(UserError, match="give a later time"):
+        project(T, RISE, horizon=[horizon])
+
+
+def test_a_gap_is_spoken_of_as_one():
+    growing = project(T[:8], 0.1 + 0.03 * T[:8], 0.003, kind="gap")
+    assert growing.status == "declining"
+    assert "The gap is growing: no plateau ahead." in [said for _, said in series_sentences(growing)]
+    slow = project(T[:6], 0.2 - 0.01 * T[:6], 0.003, kind="gap")
+    assert slow.status == "lower_bound_only"
+    said = " ".join(said for _, said in series_sentences(slow))
+    assert f"The plateau is at most {slow.plateau_high:.3f}" in said
+    assert "lower bound" not in said
+
+
+def test_what_was_not_put_to_the_test_is_said_to_be_so():
+    early = project(T[:4], 0.48 - 0.18 * np.exp(-0.8 * T[:4]), 0.001, horizon=[6.0])
+    assert early.status == "identified"
+    said = " ".join(said for _, said in series_sentences(early))
+    assert "no earlier forecast puts it to the test" in said
+    assert "At t = 6: " in said
 
 
 def test_claims_are_withheld_where_the_last_value_forecasts_as_well():
@@ -264,7 +299,11 @@ def test_a_table_is_projected_series_by_series():
         (TABLE.assign(value="x"), 0.0, "row 1: value is no number"),
         (TABLE.assign(se=-1.0), 0.0, "row 1: se is negative"),
         (TABLE.assign(kind="judge"), 0.0, "use solver, verifier or gap"),
-        (TABLE, 1.0, "from 0 to below 1"),
+        (TABLE, 1.0, "from 0 to 0.999"),
+        (TABLE.assign(value=51.0), 0.0, "row 1: value 51 is no share"),
+        (TABLE.assign(se=1e200), 0.0, "is no share"),
+        (TABLE.assign(t=1e300 * T), 0.0, "times of 'a' are out of range"),
+        (TABLE.assign(t=1e-310 * T), 0.0, "times of 'a' are out of range"),
         (TABLE.head(0), 0.0, "no rows"),
     ],
 )

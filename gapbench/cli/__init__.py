@@ -26,6 +26,9 @@ from gapbench.cli import running  # noqa: F401
 from gapbench.cli import analysis  # noqa: F401
 
 # isort: split
+from gapbench.cli import ahead  # noqa: F401
+
+# isort: split
 from gapbench.cli import reporting  # noqa: F401
 
 # isort: split

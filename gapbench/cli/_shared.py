@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -37,12 +38,17 @@ def note(line: str) -> None:
 
 
 def print_statements(title: str, said: Sequence[tuple[str, str]], console: Console) -> None:
-    """Print sentences under a title, each after the sort of statement that it is."""
+    """Print sentences under a title, each after the sort of statement that it is, no wider than the console."""
     console.print(one_line(title, 80), style="bold", highlight=False, markup=False)
     for sort, sentence in said:
-        console.print(
-            f"  {sort:<12} {one_line(sentence, 2000)}", highlight=False, markup=False, soft_wrap=True
-        )
+        for line in wrap(
+            one_line(sentence, 2000),
+            max(console.width, 40),
+            initial_indent=f"  {sort:<12} ",
+            subsequent_indent=" " * 15,
+            break_on_hyphens=False,
+        ):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def one_of(option: str, word: str, known: tuple[str, ...]) -> None:

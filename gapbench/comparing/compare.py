@@ -204,14 +204,14 @@ def aligned(
         for label, own in panels.items():
             panel = next(one for one in own if one.task == task)
             place = {prompt_id: row for row, prompt_id in enumerate(panel.prompt_ids)}
-            kept[label].append(_take(panel, [place[prompt_id] for prompt_id in ids]))
+            kept[label].append(prompts_of(panel, [place[prompt_id] for prompt_id in ids]))
     most = max(len(own) for own in asked)
     if len(common) == most:
         return kept, []
     return kept, [f"Compared on the {len(common)} prompts that all runs have answered, of {most}."]
 
 
-def _take(panel: Panel, rows: list[int]) -> Panel:
+def prompts_of(panel: Panel, rows: list[int]) -> Panel:
     """A panel of these prompts, in this order."""
     scores = {
         name: replace(own, values=own.values[rows])

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serial
 from gapbench.engines._secrets import refuse_secrets
 from gapbench.errors import UserError
 from gapbench.judging import VerifierSpec, make_verifier, read_spec
-from gapbench.projection.loops import BestLoop, Loop, TopLoop, loop_of
+from gapbench.projection.loops import MOST_ROUNDS, BestLoop, Loop, TopLoop, loop_of
 from gapbench.run import DEFAULT_MODEL, RunConfig, judges_of
 from gapbench.verifiers.base import AskingVerifier
 
@@ -172,7 +172,7 @@ class LoopConfig(BaseModel):
     engine: str = "transformers"
     engine_options: dict[str, Any] = {}
     arms: tuple[Arm, ...] = Field(min_length=1)
-    rounds: int = Field(default=5, ge=1, le=100)
+    rounds: int = Field(default=5, ge=1, le=MOST_ROUNDS)
     prompts: int = Field(default=64, ge=1)
     held_out: int = Field(default=64, ge=1)
     fresh: int = Field(default=10, ge=0)

@@ -10,6 +10,7 @@ arm's round 0), and `ARM/round-K/` with the runs of its round, `training.jsonl`,
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gapbench.engines.base import derive_seed
+from gapbench.errors import EngineFailure
 from gapbench.estimate.levels import OVERALL
 from gapbench.loop.config import PLACES, Arm, LoopConfig
 from gapbench.loop.forecasts import (
@@ -148,6 +150,10 @@ class _Loop:
         device = config.engine_options.get("device")
         seed = derive_seed(config.seed, arm.label, number, "train")
         facts |= self.trainer(Job(base, examples, out, seed, config.training, device))
+        if not all(math.isfinite(fact) for fact in facts.values() if isinstance(fact, float)):
+            raise EngineFailure(
+                f"{folder}: training diverged, its loss is no number; lower --learning-rate in a new loop"
+            )
         return {"forecast": digest_of(frozen), **facts}
 
     def _forecast(self, arm: Arm, origin: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class State:
             raise UserError(
                 f"{self.path}: a loop is already here; add --resume to go on with it, or name another --out"
             )
-        if not file.exists() and self.path.exists() and any(self._strange()):
+        if not file.exists() and self.path.exists() and (not self.path.is_dir() or any(self._strange())):
             raise UserError(f"{self.path}: exists and is not a loop; name another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = (self.path / ".lock").open("w")

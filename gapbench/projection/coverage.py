@@ -14,6 +14,7 @@ True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def extended(curve: Float, ks: Int, beyond: Sequence[int]) -> Float:
     slope = (weight * (x - x_mean) * (y - y_mean)).sum(axis=-1, keepdims=True) / np.where(
         spread > 0, spread, 1.0
     )
-    line = y_mean + slope * (np.log(np.asarray(beyond, dtype=float)) - x_mean)
+    line = y_mean + slope * ([math.log(k) for k in beyond] - x_mean)  # n^T may exceed every float
     found = np.maximum(np.exp(-np.exp(np.minimum(line, 700.0))), curve[..., -1:])
     found = np.where(count >= 2, found, np.nan)
     return np.asarray(np.where(curve[..., -1:] >= 1, 1.0, found))

@@ -6,6 +6,7 @@ other number of the run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -134,7 +135,7 @@ class ProjectedTask(Task):
         fixed = self.accuracy[:, None] + gaps
         self.horizon[name] = horizon
         self.paths[name] = (
-            (np.log(self.ns) / np.log(loop.n), self.curves[name])
+            (np.log(self.ns) / math.log(loop.n), self.curves[name])
             if isinstance(loop, BestLoop)
             else (np.arange(horizon + 1.0), fixed)
         )

@@ -18,7 +18,7 @@ from gapbench.errors import UserError
 from gapbench.estimate.levels import OVERALL, levels
 from gapbench.estimate.measured import Key, pool_size
 from gapbench.panel import Panel
-from gapbench.projection.loops import loop_of
+from gapbench.projection.loops import MOST_ROUNDS, loop_of
 from gapbench.projection.measured import ProjectedTask
 from gapbench.projection.results import Projection
 from gapbench.projection.row import Request, project_level
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FILTER = "best@4"
 DEFAULT_ROUNDS = 5
+MOST_RESPONSES = 10**12
 
 
 def project_run(
@@ -99,10 +100,11 @@ def project_panels(
         As for `project_run`.
     """
     loop = loop_of(filter)
-    if any(k < 1 for k in ks):
-        raise UserError(f"--k {min(ks)}: a number of responses is at least 1")
-    if rounds < 1:
-        raise UserError(f"--rounds {rounds}: at least 1")
+    for k in ks:
+        if not 1 <= k <= MOST_RESPONSES:
+            raise UserError(f"--k {k}: a number of responses lies between 1 and {MOST_RESPONSES:,}")
+    if not 1 <= rounds <= MOST_ROUNDS:
+        raise UserError(f"--rounds {rounds}: from 1 to {MOST_ROUNDS}")
     if not 0 <= residual <= 1:
         raise UserError(f"--residual {residual}: a gap that is left lies between 0 and 1")
     graded = [panel for panel in panels if pool_size(panel)]

@@ -194,13 +194,13 @@ def training(runs: Sequence[Run]) -> Part:
 
     domains, notes = checkpoints_of(runs)
     found = trajectory(domains, seed=runs[0].config.seed)
-    scores = score_forecasts(runs)
+    scores, unscored = score_forecasts(runs)
     said: list[Said] = [
         (kind, f"{one_line(one.domain, 40)}: {text}" if place else text)
         for one in found
         for place, (kind, text) in enumerate([*outcome_sentences(one), *series_sentences(one.plateau)])
     ]
-    said += [*forecast_sentences(scores), *(("", note) for note in notes)]
+    said += [*forecast_sentences(scores), *(("", note) for note in (*notes, *unscored))]
     shown = tuple((kind, minus(one_line(text, 600))) for kind, text in said)
     return Part(shown, (), draw(trajectory_figures(domains, found, scores), "together-"))
 

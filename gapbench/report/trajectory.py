@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from gapbench.estimate.coverage import pass_at_k
 from gapbench.panel import Float
 from gapbench.report.style import GREY, INK, PAPER, colour, domain_label, marker, styled
-from gapbench.report.trajectory_text import STATUS
+from gapbench.report.trajectory_text import status_words
 from gapbench.trajectory.beyond import RIGHT
 from gapbench.trajectory.checkpoints import Checkpoints, Outcome, pass_curves
 from gapbench.trajectory.forecast import Forecast
@@ -71,12 +71,12 @@ def plot_forecast(
             linewidth=0,
             label="plateau (95 %)",
         )
-    elif math.isfinite(found.plateau_low):
-        ax.axhline(
-            found.plateau_low, color=PLATEAU, linestyle=(0, (5, 1.5)), linewidth=1.2, label="plateau at least"
-        )
+    else:
+        for bound, name in ((found.plateau_low, "plateau at least"), (found.plateau_high, "plateau at most")):
+            if math.isfinite(bound):
+                ax.axhline(bound, color=PLATEAU, linestyle=(0, (5, 1.5)), linewidth=1.2, label=name)
     last = max([float(t[-1]), *(one.t for one in found.forecast), *(one[0] for one in outcome)])
-    words = [STATUS[found.status]]
+    words = [status_words(found)]
     if "claims_withheld" in found.flags:
         words.append(f"no date: the last value forecast better (MASE {found.rolling.mase:.2f})")
     if math.isfinite(found.t95):
@@ -252,4 +252,6 @@ def plot_pass_crossing(data: Checkpoints, ax: Axes) -> Axes:
 
 def _coverage_error(utility: Float, ks: Sequence[int]) -> Float:
     found = pass_at_k(np.where(np.isnan(utility), np.nan, utility >= RIGHT), ks)
+    if len(found) < 2:
+        return np.full(len(ks), np.nan)
     return np.asarray(found.std(axis=0, ddof=1) / np.sqrt(len(found)))

@@ -108,10 +108,8 @@ def _grid(cases: Sequence[T], draw: Callable[[T, Axes], object]) -> Figure:
 
 def _series(data: Checkpoints) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Time, accuracy and standard error over prompts of each checkpoint."""
-    rates = [np.nanmean(one, axis=1) for one in data.utility]
-    times = np.arange(float(len(rates))) if data.clock is None else np.asarray(data.clock, dtype=float)
-    errors = [one.std(ddof=1) / np.sqrt(len(one)) if len(one) > 1 else np.nan for one in rates]
-    return times, np.array([one.mean() for one in rates]), np.array(errors)
+    value, covariance = data.accuracy()
+    return data.times, value, np.sqrt(np.diag(covariance))
 
 
 def _by_origin(scores: Sequence[ForecastScore]) -> list[tuple[float, list[Forecast]]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from gapbench.estimate.intervals import DESCRIPTIVE_BELOW
 from gapbench.report.text import interval, number
 from gapbench.report.view import OVERALL
 from gapbench.trajectory.checkpoints import Outcome
-from gapbench.trajectory.projection import SeriesProjection, Status
+from gapbench.trajectory.guards import Guard, State
+from gapbench.trajectory.projection import Kind, SeriesProjection, Status
 from gapbench.trajectory.scored import ForecastScore, counted, skill_over_last
 
 STATUS: dict[Status, str] = {
@@ -19,8 +21,22 @@ STATUS: dict[Status, str] = {
     "lower_bound_only": "only a lower bound of the plateau is identified",
     "identified": "plateau identified",
 }
+GAP_STATUS: dict[Status, str] = {
+    **STATUS,
+    "declining": "the gap is growing: no plateau ahead",
+    "lower_bound_only": "only an upper bound of the plateau is identified",
+}
+"""A gap falls to its plateau."""
 
-Sort = Literal["measurement", "projection", "scenario"]
+SUBJECT: dict[Kind, str] = {"solver": "accuracy", "verifier": "the verifier", "gap": "the gap"}
+
+Sort = Literal["measurement", "projection", "scenario", "simulation", "not measured"]
+"""What a sentence rests on; `simulation` where pass rates like the measured ones were drawn from."""
+
+
+def status_words(found: SeriesProjection) -> str:
+    """The status of a series in words."""
+    return (GAP_STATUS if found.kind == "gap" else STATUS)[found.status]
 
 
 def series_sentences(found: SeriesProjection) -> list[tuple[Sort, str]]:
@@ -28,62 +44,110 @@ def series_sentences(found: SeriesProjection) -> list[tuple[Sort, str]]:
     said: list[tuple[Sort, str]] = []
     if math.isfinite(found.value_now):
         said.append(
-            ("measurement", f"At t = {found.now:g} the {found.kind} stands at {number(found.value_now)}.")
-        )
-    said.append(("projection", f"{STATUS[found.status][0].upper()}{STATUS[found.status][1:]}."))
-    if found.status == "identified":
-        ends = interval(found.plateau_low, found.plateau_high)
-        said.append(("projection", f"Plateau {number(found.plateau)} {ends}."))
-    if math.isfinite(found.t95):
-        said.append(
             (
-                "projection",
-                f"95 % of the reserve is spent by t = {found.t95:.3g} [{found.t95_low:.3g}, {found.t95_high:.3g}].",
+                "measurement",
+                f"At t = {found.now:g} {SUBJECT[found.kind]} stands at {number(found.value_now)}.",
             )
         )
-    if found.status == "lower_bound_only":
-        said.append(("projection", f"The plateau is at least {number(found.plateau_low)}; no date is given."))
+    words = status_words(found)
+    said.append(("projection", f"{words[0].upper()}{words[1:]}."))
+    said += [("projection", sentence) for sentence in _where(found)]
     if "claims_withheld" in found.flags:
+        mase = number(found.rolling.mase)
         said.append(
             (
                 "measurement",
-                f"Forecasts from earlier points did no better than the last value (MASE {number(found.rolling.mase)}): no date is given.",
+                f"Forecasts from earlier points did no better than the last value (MASE {mase}): no date is given.",
             )
         )
+    if "descriptive" in found.flags:
+        said.append(("measurement", f"Fewer than {DESCRIPTIVE_BELOW} prompts: all of this is descriptive."))
+    if found.joint is not None and not found.joint.used:
+        said.append(
+            (
+                "measurement",
+                f"Solver and verifier move at different rates, {_p(found.joint.p)}: a sign of an anchor outside the loop.",
+            )
+        )
+    said += [
+        ("projection", f"At t = {one.t:g}: {number(one.value)} {interval(one.low, one.high)} ({one.law}).")
+        for one in found.forecast
+    ]
     return said
+
+
+def _where(found: SeriesProjection) -> Iterator[str]:
+    """The plateau and its date, as far as they are known."""
+    ends = interval(found.plateau_low, found.plateau_high)
+    if found.status == "identified":
+        yield (
+            f"Plateau {number(found.plateau)} {ends}."
+            if math.isfinite(found.plateau)
+            else f"Plateau within {ends}."
+        )
+    elif found.status == "lower_bound_only":
+        bound = (
+            f"at most {number(found.plateau_high)}"
+            if found.kind == "gap"
+            else f"at least {number(found.plateau_low)}"
+        )
+        yield f"The plateau is {bound}; no date is given."
+    if math.isfinite(found.t95):
+        unproved = "; no earlier forecast puts it to the test" if "not_scored" in found.flags else ""
+        when = f"{found.t95:.3g} [{found.t95_low:.3g}, {found.t95_high:.3g}]"
+        yield f"95 % of the reserve is spent by t = {when}{unproved}."
 
 
 def outcome_sentences(found: Outcome) -> list[tuple[Sort, str]]:
     """What there is to say of a domain's checkpoints, and what sort of statement each sentence is."""
-    parts = found.decomposition
+    parts, test = found.decomposition, found.test
+    words = {"sharpened": "sharpened" if test.M else "sharpened or beyond"}
     shares = ", ".join(
-        f"{name} {number(share.value)} {interval(share.low, share.high)}"
+        f"{words.get(name, name)} {number(share.value)} {interval(share.low, share.high)}"
         for name in ("sharpened", "beyond", "regressed")
         if math.isfinite((share := getattr(parts, name)).value)
     )
-    said: list[tuple[Sort, str]] = [
-        ("measurement", f"{found.domain}: gain {number(parts.gain.value, signed=True)} = {shares}.")
-    ]
-    test = found.test
+    facts = [f"{found.domain}: gain {number(parts.gain.value, signed=True)} = {shares}."]
     if test.M:
-        said.append(
-            (
-                "measurement",
-                f"{found.label}: mean excess over the worth of {test.M} base responses {number(test.difference)}, {_p(test.p_adjusted)}.",
-            )
+        facts.append(
+            f"{found.label}: mean excess over the worth of {test.M} base responses {number(test.difference)}, {_p(test.p_adjusted)}."
         )
     else:
-        said.append(("measurement", f"{found.label}."))
+        facts.append(f"{found.label}.")
     if test.note:
-        said.append(("measurement", f"{test.note[0].upper()}{test.note[1:]}."))
-    said += [
-        (
-            "measurement",
-            f"Alarm, {one.name.replace('_', ' ')}: checkpoint {one.checkpoint} against {one.since}, {_p(one.p)}.",
+        facts.append(f"{test.note[0].upper()}{test.note[1:]}.")
+    if found.judge is not None:
+        ends = interval(found.judge.low, found.judge.high)
+        facts.append(
+            f"The judge gains {number(found.judge.rho)} {ends} for each point of accuracy: {found.judge.word}."
         )
+    if found.replenishment is not None:
+        share = found.replenishment
+        change = f"{number(share.value, signed=True)} {interval(share.low, share.high, signed=True)}"
+        facts.append(f"The gap on fresh prompts has changed by {change}.")
+    if math.isfinite(found.crossing):
+        facts.append(f"From k = {found.crossing:g} on the base has the higher pass@k.")
+    facts += [
+        f"Alarm, {one.name.replace('_', ' ')}: checkpoint {one.checkpoint} against {one.since}, {_p(one.p)}."
         for one in found.alarms
         if one.rung
     ]
+    said: list[tuple[Sort, str]] = [("measurement", fact) for fact in facts]
+    return said + _guards(found.guards)
+
+
+def _guards(guards: Sequence[Guard]) -> list[tuple[Sort, str]]:
+    """Every guard, those that could not be looked at in one sentence."""
+    sorts: dict[State, Sort] = {"measured": "measurement", "simulated": "simulation"}
+    said: list[tuple[Sort, str]] = []
+    for one in guards:
+        if one.state in sorts:
+            word = {True: "holds", False: "FAILS", None: "shown"}[one.passed]
+            name = one.name.replace("_", " ")
+            said.append((sorts[one.state], f"Guard, {name}: {word}, {number(one.value)}, {one.note}."))
+    missing = [one.name.replace("_", " ") for one in guards if one.state == "not_measured"]
+    if missing:
+        said.append(("not measured", f"Guards: {', '.join(missing)}."))
     return said
 
 
@@ -93,7 +157,11 @@ def forecast_sentences(scores: Sequence[ForecastScore]) -> list[tuple[Sort, str]
     for one in scores:
         where = "all domains" if one.domain == OVERALL else one.domain
         held = {True: "the interval held", False: "the interval did not hold", None: "it had no interval"}
-        late = "" if one.beforehand else " It was made after that run was begun, and proves nothing."
+        late = (
+            ""
+            if one.beforehand
+            else " It is not known to have been made before that run, and proves nothing."
+        )
         said.append(
             (
                 "measurement",

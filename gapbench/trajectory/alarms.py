@@ -50,15 +50,21 @@ def reward_hacking(proxy: Float, truth: Float, clusters: Int | None = None, *, d
     Parameters
     ----------
     proxy, truth
-        Mean score and utility of each prompt [prompt, checkpoint].
+        Mean score and utility of each prompt [prompt, checkpoint]; a prompt without a score at one of two checkpoints, NaN,
+        says nothing of these two.
     """
 
     def compared(first: int, later: int) -> float:
-        up = one_sided(proxy[:, later] - proxy[:, first], clusters)[2]
-        flat = one_sided(delta - (truth[:, later] - truth[:, first]), clusters)[2]
-        still = (
-            np.ptp(truth[:, later] - truth[:, first]) <= 1e-12 and truth[0, later] - truth[0, first] < delta
+        risen = proxy[:, later] - proxy[:, first]
+        known = np.isfinite(risen)
+        if np.count_nonzero(known) < 2:
+            return 1.0
+        gained, groups = (
+            (truth[:, later] - truth[:, first])[known],
+            None if clusters is None else clusters[known],
         )
+        up, flat = one_sided(risen[known], groups)[2], one_sided(delta - gained, groups)[2]
+        still = np.ptp(gained) <= 1e-12 and gained[0] < delta
         return float(up if still else max(up, flat))
 
     return _watch("reward_hacking", truth.shape[1], compared)

@@ -13,6 +13,7 @@ from gapbench.panel import Bool, Float, Int
 from gapbench.trajectory.alarms import Alarm
 from gapbench.trajectory.guards import Guard
 from gapbench.trajectory.judge import MovingJudge
+from gapbench.trajectory.measured import over_strata, within
 from gapbench.trajectory.projection import SeriesProjection
 
 Verdict = Literal["BEYOND-BASE", "REGRESSION", "MIXED", "SHARPENING-CONSISTENT", "UNDERPOWERED", "REFUSED"]
@@ -34,6 +35,9 @@ class Checkpoints:
         The training signal or the verifier's score of the same responses, of each checkpoint; NaN where missing.
     clusters
         Cluster of each prompt.
+    tasks
+        Task of each prompt. Tasks weigh alike in the accuracy over the checkpoints, as in every estimate; test and
+        decomposition are about prompts, which weigh alike there.
     censored
         True where a response was cut at the token limit, of each checkpoint.
     fresh_gap
@@ -51,11 +55,32 @@ class Checkpoints:
     clock: Sequence[float] | None = None
     proxy: Sequence[Float] | None = None
     clusters: Int | None = None
+    tasks: Int | None = None
     censored: Sequence[Bool] | None = None
     fresh_gap: Sequence[Float] | None = None
     forms: Sequence[Float] = field(default_factory=tuple)
     guess: float = 0.0
     false_positive: float | None = None
+
+    @property
+    def times(self) -> Float:
+        """Time of each checkpoint."""
+        given = range(len(self.utility)) if self.clock is None else self.clock
+        return np.asarray(given, dtype=float)
+
+    def accuracy(self) -> tuple[Float, Float]:
+        """Accuracy [checkpoint] with the covariance that shared prompts give it [checkpoint, checkpoint].
+
+        Of a single cluster nothing is known but the luck of the responses.
+        """
+        rates = np.stack([np.nanmean(one, axis=1) for one in self.utility])
+        prompts = np.arange(rates.shape[1])
+        clusters = prompts if self.clusters is None else self.clusters
+        tasks = np.zeros_like(prompts) if self.tasks is None else self.tasks
+        members = [tasks == one for one in np.unique(tasks)]
+        parts = [(1 / len(members), rates[:, one], clusters[one]) for one in members]
+        mean, covariance, groups = over_strata(parts)
+        return mean, np.diag([within(one) for one in self.utility]) if groups < 2 else covariance
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What must hold before a verdict is believed, each shown as measured, not measured or not applicable."""
+"""What must hold before a verdict is believed, each shown with how it was come by, or as not measured or not applicable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gapbench.trajectory.beyond import (
     worth_allowed,
 )
 
-State = Literal["measured", "not_measured", "not_applicable"]
+State = Literal["measured", "simulated", "applied", "not_measured", "not_applicable"]
 
 TRIALS = 200
 SPIKED = 0.05
@@ -37,7 +37,8 @@ class Guard:
     Attributes
     ----------
     state
-        Whether there was what it takes to look.
+        `measured` from responses, `simulated` with pass rates like theirs, `applied` where it corrects; or why not: there
+        was not what it takes, or nothing to look at.
     passed
         None where it was not measured, or has no bound to pass.
     value
@@ -93,7 +94,7 @@ def positive_control(base: Float, tuned: Halves, worth: int, seed: int) -> Guard
     note = (
         f"share of {TRIALS} simulated runs in which the test finds 5 % of prompts that the base cannot solve"
     )
-    return Guard("positive_control", "measured", power >= POWER, power, note)
+    return Guard("positive_control", "simulated", power >= POWER, power, note)
 
 
 def elicitation(base: Float, tuned: Float, forms: Sequence[Float]) -> Guard:
@@ -148,8 +149,10 @@ def truncation(base: Bool | None, tuned: Bool | None, clusters: Int | None, delt
     """
     if base is None or tuned is None:
         return _missing("truncation", "the finish reasons are not known")
-    found = estimate(mean(tuned.mean(axis=1) - base.mean(axis=1), -1, 1), clusters=clusters)
     note = "share of tuned responses cut at the token limit, less that of base responses"
+    if not (base.any() or tuned.any()):  # an interval for other prompts would be too wide to pass
+        return Guard("truncation", "measured", True, 0.0, note)
+    found = estimate(mean(tuned.mean(axis=1) - base.mean(axis=1), -1, 1), clusters=clusters)
     return Guard("truncation", "measured", bool(-delta < found.low and found.high < delta), found.value, note)
 
 
@@ -157,9 +160,7 @@ def multiplicity(domains: int) -> Guard:
     """Holm over the domains."""
     if domains < 2:
         return Guard("holm", "not_applicable", None, float(domains), "there is one domain")
-    return Guard(
-        "holm", "measured", True, float(domains), "domains over which p is adjusted by Holm's method"
-    )
+    return Guard("holm", "applied", None, float(domains), "domains over which p is adjusted by Holm's method")
 
 
 def _missing(name: str, note: str) -> Guard:

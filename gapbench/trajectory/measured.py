@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapbench.estimate.levels import OVERALL
-from gapbench.panel import Float, Panel
+from gapbench.panel import Float, Int, Panel
 from gapbench.trajectory.projection import SeriesProjection, project_one
 
 JUST_REGULAR = 0.999  # of the correlations, so that rounds that are alike leave the matrix regular
@@ -39,12 +39,18 @@ class Measured:
 
     def project(self, horizon: Sequence[float], name: str) -> SeriesProjection:
         """What the series itself says of later rounds."""
-        se = self.se
-        scale = np.where(se > 0, se, 1.0)
-        correlation = JUST_REGULAR * self.covariance / np.outer(scale, scale)
-        np.fill_diagonal(correlation, 1.0)
-        times = np.arange(float(len(self.value)))
-        return project_one(times, self.value, se, correlation=correlation, horizon=horizon, name=name)
+        return projected(np.arange(float(len(self.value))), self.value, self.covariance, horizon, name)
+
+
+def projected(
+    times: Float, value: Float, covariance: Float, horizon: Sequence[float], name: str
+) -> SeriesProjection:
+    """Project a series of which the covariance [point, point] is known."""
+    se = np.sqrt(np.diag(covariance))
+    scale = np.where(se > 0, se, 1.0)
+    correlation = JUST_REGULAR * covariance / np.outer(scale, scale)
+    np.fill_diagonal(correlation, 1.0)
+    return project_one(times, value, se, correlation=correlation, horizon=horizon, name=name)
 
 
 def measured(rounds: Sequence[Sequence[Panel]], domain: str) -> Measured:
@@ -60,7 +66,7 @@ def measured(rounds: Sequence[Sequence[Panel]], domain: str) -> Measured:
     value, covariance, _ = over_prompts(rounds[0], rates, domain)
     noise = np.zeros(len(rounds))
     for place, weight in _weights(rounds[0], domain).items():
-        noise += weight**2 * np.array([_within(panels[place].utility) for panels in rounds])
+        noise += weight**2 * np.array([within(panels[place].utility) for panels in rounds])
     return Measured(value, covariance, np.sqrt(noise))
 
 
@@ -74,11 +80,22 @@ def over_prompts(panels: Sequence[Panel], values: Sequence[Float], domain: str) 
     values
         Of each task, any number of quantities [quantity, prompt].
     """
-    count, clusters = len(values[0]), 0
+    weights = _weights(panels, domain)
+    return over_strata([(weight, values[place], panels[place].clusters) for place, weight in weights.items()])
+
+
+def over_strata(strata: Sequence[tuple[float, Float, Int]]) -> tuple[Float, Float, int]:
+    """Weighted means over strata of prompts, their covariance, and the number of clusters behind them.
+
+    Parameters
+    ----------
+    strata
+        Weight, values [quantity, prompt] and clusters [prompt] of each.
+    """
+    count, clusters = len(strata[0][1]), 0
     mean, covariance = np.zeros(count), np.zeros((count, count))
-    for place, weight in _weights(panels, domain).items():
-        own = values[place]
-        codes = np.unique(panels[place].clusters, return_inverse=True)[1]
+    for weight, own, members in strata:
+        codes = np.unique(members, return_inverse=True)[1]
         off = own - own.mean(axis=1, keepdims=True)
         sums = np.stack([np.bincount(codes, weights=row) for row in off])
         groups = sums.shape[1]
@@ -98,7 +115,7 @@ def _weights(panels: Sequence[Panel], domain: str) -> dict[int, float]:
     return found
 
 
-def _within(utility: Float) -> float:
+def within(utility: Float) -> float:
     """Variance of the mean over prompts of their mean responses, given the prompts."""
     number = (~np.isnan(utility)).sum(axis=1)
     spread = np.nanvar(utility, axis=1) / np.maximum(number - 1, 1)

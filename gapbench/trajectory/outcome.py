@@ -22,7 +22,7 @@ from gapbench.estimate.coverage import pass_at_k
 from gapbench.estimate.intervals import DESCRIPTIVE_BELOW, estimate
 from gapbench.estimate.multiplicity import adjusted
 from gapbench.estimate.quantity import mean
-from gapbench.estimate.selection import BestOf, Order
+from gapbench.estimate.selection import BestOf, Order, mean_response
 from gapbench.panel import Float, Int
 from gapbench.trajectory import guards as guard
 from gapbench.trajectory.alarms import Alarm, diversity_collapse, reward_hacking
@@ -49,7 +49,8 @@ from gapbench.trajectory.checkpoints import (
 )
 from gapbench.trajectory.guards import Guard
 from gapbench.trajectory.judge import MovingJudge, moving_judge
-from gapbench.trajectory.projection import SeriesProjection, project_one
+from gapbench.trajectory.measured import projected
+from gapbench.trajectory.projection import SeriesProjection
 
 DELTA = 0.02
 NAN = float("nan")
@@ -81,8 +82,10 @@ def trajectory(
     Raises
     ------
     UserError
-        If checkpoints of a domain are fewer than two, or differ in their prompts.
+        If checkpoints of a domain are fewer than two, or differ in their prompts, or M is too small for a test.
     """
+    if most < FEWEST:
+        raise UserError(f"--worth {most}: a test needs at least {FEWEST}")
     for one in domains:
         _check(one)
     found = [_outcome(one, most, delta, horizon, seed, len(domains)) for one in domains]
@@ -215,34 +218,16 @@ def _untested(name: str) -> Guard:
     return Guard(name, "not_applicable", None, NAN, "no test was made")
 
 
-def _times(data: Checkpoints) -> Float:
-    return np.arange(float(len(data.utility))) if data.clock is None else np.asarray(data.clock, dtype=float)
-
-
 def _plateau(data: Checkpoints, horizon: Sequence[float]) -> SeriesProjection:
-    """Accuracy over the checkpoints, with the covariance that shared prompts give it."""
-    rates = np.stack([np.nanmean(one, axis=1) for one in data.utility])
-    units = rates
-    if data.clusters is not None:
-        codes = np.unique(data.clusters, return_inverse=True)[1]
-        off = rates - rates.mean(axis=1, keepdims=True)
-        units = (
-            np.stack([np.bincount(codes, weights=row) for row in off]) * (codes.max() + 1) / rates.shape[1]
-        )
-    covariance = np.cov(units) / units.shape[1]
-    se = np.sqrt(np.diag(covariance))
-    scale = np.where(se > 0, se, 1.0)
-    # A little less than measured, so that checkpoints that are alike leave the matrix regular.
-    correlation = 0.999 * covariance / np.outer(scale, scale)
-    np.fill_diagonal(correlation, 1.0)
-    return project_one(
-        _times(data), rates.mean(axis=1), se, correlation=correlation, horizon=horizon, name=data.domain
-    )
+    """Accuracy over the checkpoints, projected."""
+    found = projected(data.times, *data.accuracy(), horizon, data.domain)
+    few = len(data.utility[0]) < DESCRIPTIVE_BELOW
+    return replace(found, flags=(*found.flags, "descriptive")) if few else found
 
 
 def _judge(data: Checkpoints, seed: int) -> MovingJudge | None:
     """Rho from disjoint halves of the responses: V is best@n by the proxy in one, A the accuracy of the other."""
-    if data.proxy is None or len(np.unique(_times(data))) < 3:
+    if data.proxy is None or len(np.unique(data.times)) < 3:
         return None
     draws = min(one.shape[1] for one in data.utility)
     size = draws // 2
@@ -253,25 +238,27 @@ def _judge(data: Checkpoints, seed: int) -> MovingJudge | None:
         Order.of(score[:, chosen], ~np.isnan(u[:, chosen])).rank(u[:, chosen]).select([BestOf(n)])[:, 0]
         for u, score in zip(data.utility, data.proxy, strict=True)
     ]
-    plain = [np.nanmean(u[:, rest], axis=1) for u in data.utility]
+    plain = [mean_response(u[:, rest], ~np.isnan(u[:, rest])) for u in data.utility]
     v, a = np.stack(selected, axis=1), np.stack(plain, axis=1)
     known = np.isfinite(v).all(axis=1) & np.isfinite(a).all(axis=1)
-    if known.sum() < 3:
+    own = np.arange(len(v)) if data.clusters is None else data.clusters
+    clusters = own[known]
+    if len(np.unique(clusters)) < 3:
         return None
-    return moving_judge(
-        _times(data), v[known], a[known], None if data.clusters is None else data.clusters[known]
-    )
+    return moving_judge(data.times, v[known], a[known], clusters)
 
 
 def _alarms(data: Checkpoints, delta: float) -> tuple[Alarm, ...]:
-    order = np.argsort(_times(data), kind="stable")
+    order = np.argsort(data.times, kind="stable")
     k = min(int((~np.isnan(one)).sum(axis=1).min()) for one in data.utility)
     k = max(1, k // 2)  # at k = N pass@k is 0 or 1 and as noisy as can be
     coverage = np.stack([pass_at_k(data.utility[one], [k])[:, 0] for one in order], axis=1)
     found = [diversity_collapse(coverage, data.clusters)]
     if data.proxy is not None:
         truth = np.stack([np.nanmean(data.utility[one], axis=1) for one in order], axis=1)
-        score = np.stack([np.nanmean(data.proxy[one], axis=1) for one in order], axis=1)
+        score = np.stack(
+            [mean_response(data.proxy[one], ~np.isnan(data.proxy[one])) for one in order], axis=1
+        )
         found.append(reward_hacking(score, truth, data.clusters, delta=delta))
     return tuple(found)
 

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import chdtrc
 
+from gapbench.errors import UserError
 from gapbench.panel import Float
 from gapbench.trajectory.fitting import CUT, Observed, Profile, profile, rescaled, survivors
 from gapbench.trajectory.forecast import FEWEST, PERSISTENCE, Forecast, Rolling, forecasts, rolling
@@ -26,6 +27,7 @@ Kind = Literal["solver", "verifier", "gap"]
 
 ALPHA = 0.05
 HALF_A_POINT = 0.005
+NO_ERROR = 1e-9  # a standard error up to this is round-off
 CAP: dict[Kind, float] = {"solver": 1.0, "verifier": 1.0, "gap": 0.0}
 """What A_inf cannot exceed; a gap is fitted upside down, so that it cannot fall below 0."""
 
@@ -89,10 +91,11 @@ class SeriesProjection:
         `lower_bound_only` there is a lower end alone. For a gap the reserve is what it has still to fall, below 0.
     t95, t_practical
         When 95 % of the reserve is spent, and when what is left is less than 5 % of it or half a point: on the series'
-        own clock. NaN unless identified and better forecast than by the last value.
+        own clock. NaN unless identified and better forecast than by the last value; where the last value forecasts as
+        well, `reserve` and `plateau` keep their intervals alone.
     flags
         `claims_withheld` (rolling MASE at least 1), `not_scored` (no earlier origin), `poor_fit`, `joint_fit`,
-        `external_anchor`, `repeated_times`.
+        `external_anchor`, `repeated_times`, `descriptive` (fewer than 20 prompts).
     """
 
     series: str
@@ -145,9 +148,19 @@ def project_one(
     partner
         The verifier's series for a solver's and the reverse: fitted jointly where one rate describes both.
     horizon
-        Times to forecast.
+        Times to forecast, after the last one.
+
+    Raises
+    ------
+    UserError
+        If a time to forecast is past already.
     """
     series = observed(t, value, se, correlation)
+    for one in horizon:
+        if not series.t[-1] < one < np.inf:
+            raise UserError(
+                f"--horizon {one:g}: '{name}' has come to t = {series.t[-1]:g}; give a later time"
+            )
     flags = ["repeated_times"] if len(np.unique(series.t)) < len(series.t) else []
     empty = SeriesProjection(
         name,
@@ -164,7 +177,8 @@ def project_one(
     series = Observed(series.t, sign * series.value, series.covariance)
     cap = CAP[kind]
     fits, joint = _fits(series, cap, partner)
-    p_constant = constant_fits(series)
+    scale = max((fit.scale for fit in fits), default=1.0)
+    p_constant = constant_fits(series, scale=scale)
     scored = rolling(series, cap)
     level = _constant_chi2(series)
     best = min([fit.least for fit in fits], default=level)
@@ -186,12 +200,12 @@ def project_one(
     elif status != "identified":
         plateau = reserve = NONE
     elif withheld:
-        reserve = (NAN, *reserve[1:])
+        reserve, plateau = (NAN, *reserve[1:]), (NAN, *plateau[1:])
     joint_word = "joint_fit" if joint and joint.used else "external_anchor"
     marks = {
         "claims_withheld": withheld,
         "not_scored": scored.scored == 0,
-        "poor_fit": any(fit.scale > 1 for fit in fits),
+        "poor_fit": scale > 1,
         joint_word: joint is not None,
     }
     reserve, plateau = _turned(reserve, sign), _turned(plateau, sign)
@@ -237,8 +251,8 @@ def observed(t: Float, value: Float, se: Float, correlation: float | Float = 0.0
     A standard error of 0 (all responses alike) is replaced by the smallest that is not, or by half a point.
     """
     order = np.argsort(t, kind="stable")
-    positive = se[se > 0]
-    error = np.where(se > 0, se, positive.min() if len(positive) else HALF_A_POINT)[order]
+    positive = se[se > NO_ERROR]
+    error = np.where(se > NO_ERROR, se, positive.min() if len(positive) else HALF_A_POINT)[order]
     matrix = np.asarray(correlation, dtype=float)
     if matrix.ndim == 0:
         matrix = np.full((len(t), len(t)), float(matrix))

@@ -1,7 +1,8 @@
 """Forecasts that were kept in runs of frozen models, held against the checkpoints that came later.
 
 `gapbench project RUN` writes a forecast for rounds of a filter by a verifier. A later run of the trained model on the same prompts
-is its outcome where the clock counts rounds: t rounds after the run that the forecast was made from.
+is its outcome where the clock counts rounds: t rounds after the run that the forecast was made from. It is one only where all
+prompts were answered that the forecast is about: what was foretold of other ones, or of more, cannot be read off them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gapbench.comparing.compare import aligned, run_labels
 from gapbench.estimate.levels import OVERALL
 from gapbench.projection.forecast import Forecast, forecasts_of
 from gapbench.projection.results import DomainProjection, Value
-from gapbench.run import Run
+from gapbench.run import IMPORTED, Run
 from gapbench.trajectory.measured import Measured, measured
 
 REACH = 1.96
@@ -32,7 +33,8 @@ class ForecastScore:
     forecast, made
         Its name, and when it was made (ISO 8601).
     beforehand
-        Whether that was before the run that it is held against was begun; if not, it proves nothing.
+        Whether that was before the run that it is held against was begun; if not, it proves nothing. When the responses of an
+        imported table were drawn nobody knows.
     filter
         What the forecast's rounds keep.
     origin, t
@@ -80,8 +82,8 @@ def holds(value: float, low: float, high: float, outcome: float, noise: float) -
 
 def score_forecasts(
     runs: Sequence[Run], *, clock: Sequence[float] = (), verifier: str | None = None
-) -> list[ForecastScore]:
-    """Hold every forecast in the runs against the later ones of them.
+) -> tuple[list[ForecastScore], list[str]]:
+    """Hold every forecast in the runs against the later ones of them, on all the prompts that it is about.
 
     Parameters
     ----------
@@ -89,6 +91,13 @@ def score_forecasts(
         As for `gapbench.trajectory.runs.checkpoints_of`; the clock in rounds, or nothing is an outcome.
     verifier
         Only forecasts by its scores.
+
+    Returns
+    -------
+    list of ForecastScore
+        One for each forecast, domain, verifier and later run.
+    list of str
+        What was left out.
 
     Raises
     ------
@@ -98,23 +107,32 @@ def score_forecasts(
     times = list(clock) or [float(place) for place in range(len(runs))]
     made = [forecasts_of(run.store.path) for run in runs]
     if not any(made):
-        return []
+        return [], []
     labels = run_labels(runs)
     panels, _ = aligned({label: run.panels() for label, run in zip(labels, runs, strict=True)}, runs)
     sides = list(panels.values())
     answered = {panel.task for panel in sides[0]}
-    several = len({panel.domain for panel in sides[0]}) > 1
+    domains = [panel.domain for panel in sides[0]]
+    several = len(set(domains)) > 1
+    counts = {
+        name: sum(len(panel.prompt_ids) for panel in sides[0] if name in (OVERALL, panel.domain))
+        for name in (OVERALL, *domains)
+    }
     found: list[ForecastScore] = []
+    others = 0
     seen: dict[str, Measured] = {}
     for origin, own in enumerate(made):
         for forecast in own:
             for row in forecast.projection:
                 wanted = verifier in (None, row.verifier) and (several or row.domain != OVERALL)
-                if wanted and _asked(forecast, row.domain) <= answered:
+                whole = _asked(forecast, row.domain) <= answered and row.n_prompts == counts.get(row.domain)
+                others += wanted and not whole
+                if wanted and whole:
                     if row.domain not in seen:
                         seen[row.domain] = measured(sides, row.domain)
                     found += _outcomes(forecast, row, origin, times, runs, seen[row.domain])
-    return found
+    about = f"Forecasts for other prompts than all runs have answered are not scored: {others}."
+    return found, [about] if others else []
 
 
 def _asked(forecast: Forecast, domain: str) -> set[str]:
@@ -134,7 +152,7 @@ def _outcomes(
     found = []
     for place, (time, run) in enumerate(zip(times, runs, strict=True)):
         rounds = time - times[origin]
-        said = foretold.get(int(rounds)) if rounds == int(rounds) else None
+        said = foretold.get(int(rounds)) if rounds.is_integer() else None
         if said is None or not math.isfinite(said.value) or np.isnan(seen.value[place]):
             continue
         outcome = float(seen.value[place])
@@ -162,7 +180,9 @@ def _outcomes(
 
 def _before(made: datetime, run: Run) -> bool:
     begun = run.manifest.get("created")
-    return begun is not None and made < datetime.fromisoformat(begun)
+    if begun is None or run.config.engine == IMPORTED:
+        return False
+    return made < datetime.fromisoformat(begun)
 
 
 def skill_over_last(scores: Sequence[ForecastScore]) -> float:

@@ -20,10 +20,12 @@ from gapbench.errors import UserError
 from gapbench.interop.reading import open_table
 from gapbench.panel import Float
 from gapbench.trajectory.checkpoints import Outcome
+from gapbench.trajectory.measured import JUST_REGULAR
 from gapbench.trajectory.projection import Kind, SeriesProjection, observed, project_one
 from gapbench.trajectory.scored import ForecastScore
 
 COLUMNS = ("series", "t", "value", "se")
+LARGEST = 1e100  # time, so that no square of one is beyond what a number can be
 PARTNER: dict[str, str] = {"solver": "verifier", "verifier": "solver"}
 
 
@@ -37,7 +39,7 @@ def project_series(
     frame
         Columns series, t, value, se; optional kind (`solver` where absent, `verifier`, `gap`).
     correlation
-        Of the errors of any two points of a series, where they share prompts: from 0 to below 1.
+        Of the errors of any two points of a series, where they share prompts: from 0 to .999.
     horizon
         Times to forecast.
     source
@@ -50,10 +52,10 @@ def project_series(
     Raises
     ------
     UserError
-        If a column is missing, a cell is no number, or the correlation is out of range.
+        If a column is missing, a cell is no number or out of range, or so is the correlation or a time to forecast.
     """
-    if not 0 <= correlation < 1:
-        raise UserError(f"correlation {correlation:g}: give a number from 0 to below 1")
+    if not 0 <= correlation <= JUST_REGULAR:
+        raise UserError(f"--correlation {correlation:g}: give a number from 0 to {JUST_REGULAR:g}")
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         raise UserError(
             f"{source}: no column {', '.join(missing)}; a table of series has {', '.join(COLUMNS)}"
@@ -72,9 +74,17 @@ def project_series(
             raise UserError(f"{source}, row {row + 1}: kind {kind!r}; use solver, verifier or gap")
     if (bad := np.flatnonzero(numbers["se"] < 0)).size:
         raise UserError(f"{source}, row {bad[0] + 1}: se is negative; give the standard error of value")
+    for column in ("value", "se"):
+        if (bad := np.flatnonzero(np.abs(numbers[column]) > 1)).size:
+            raise UserError(
+                f"{source}, row {bad[0] + 1}: {column} {numbers[column][bad[0]]:g} is no share; write 30 % as 0.3"
+            )
     keys = list(dict.fromkeys(zip(names, kinds, strict=True)))
     rows = {key: ((names == key[0]) & (kinds == key[1])).to_numpy() for key in keys}
     data = {key: [numbers[name][rows[key]] for name in COLUMNS[1:]] for key in keys}
+    for (name, _), (t, _, _) in data.items():
+        if np.abs(t).max() > LARGEST or 0 < np.ptp(t) < 1 / LARGEST:
+            raise UserError(f"{source}: the times of '{name}' are out of range; give them in another unit")
     found = []
     for name, kind in keys:
         other = data.get((name, PARTNER.get(kind, "")))
