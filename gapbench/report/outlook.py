@@ -30,7 +30,7 @@ from gapbench.report.view import OVERALL
 if TYPE_CHECKING:
     from gapbench.run import Run
 
-Said = tuple[Kind | Literal[""], str]
+Said = tuple[Kind | Literal["simulation", "not measured", ""], str]
 """A sentence and what kind of statement it is; none for what states nothing about the model."""
 KINDS: dict[str, Kind] = {"Measurements": MEASUREMENT, "Projection": PROJECTION, "Scenarios": SCENARIO}
 HALF = 0.5  # the moving judge that is shown beside the one that stays as it is
