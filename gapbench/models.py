@@ -132,6 +132,18 @@ class ResolvedModel:
     source: str
     embedded: EmbeddedModel | None = None
 
+    @property
+    def revision(self) -> str | None:
+        """What identifies the weights once they are loaded: a hub model's commit; None for those of a folder."""
+        if self.embedded:
+            return self.embedded.revision
+        if Path(self.source).is_dir():
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.source, "config.json")
+        return Path(found).parent.name if isinstance(found, str) else None
+
 
 def cache_directory() -> Path:
     """`GAPBENCH_CACHE`, or `gapbench` under `XDG_CACHE_HOME` or `~/.cache`."""

@@ -201,7 +201,7 @@ def _message(failure: BaseException) -> str:
 def _describe(name: str, resolved: ResolvedModel, llm: Any, adapter: Adapter | None) -> ModelInfo:
     known, config = resolved.embedded, llm.model_config.hf_config
     base = known.id if known else name
-    revision = known.revision if known else getattr(config, "_commit_hash", None)
+    revision = resolved.revision
     if adapter is not None:
         base = f"{base}+{adapter.path.name}"
         revision = f"{revision or ''} lora sha256:{adapter.digest}".strip()

@@ -239,7 +239,7 @@ def _describe(name: str, resolved: ResolvedModel, network: Any, tokenizer: Any) 
     known = resolved.embedded
     return ModelInfo(
         id=known.id if known else name,
-        revision=known.revision if known else getattr(network.config, "_commit_hash", None),
+        revision=resolved.revision,  # transformers' own configurations say it no longer
         parameters=network.num_parameters(),
         training_tokens=known.training_tokens if known else None,
         context=getattr(config, "max_position_embeddings", None),
