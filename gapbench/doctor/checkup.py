@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import sys
@@ -21,6 +20,7 @@ from gapbench.doctor.variables import OWN, RESPECTED
 from gapbench.errors import UserError
 from gapbench.isolation import sandbox
 from gapbench.models import EMBEDDED
+from gapbench.plain import plain
 from gapbench.stages.watchdog import stall_seconds
 
 LITTLE = 2 << 30
@@ -149,10 +149,7 @@ class Checkup:
                 "ok": self.self_test.ok,
                 "seconds": round(self.self_test.seconds, 2),
                 "failure": self.self_test.failure,
-                "checks": [
-                    {**{name: _plain(value) for name, value in asdict(one).items()}, "ok": one.ok}
-                    for one in self.self_test.checks
-                ],
+                "checks": [{**plain(one), "ok": one.ok} for one in self.self_test.checks],
             },
             "advice": self.advice(),
         }
@@ -208,7 +205,3 @@ _MOVED_BY = {
 
 def _other(folder: Folder) -> str:
     return f"; {_MOVED_BY[folder.use]}"
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,7 +20,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from pydantic import TypeAdapter
 
 from gapbench.errors import UserError
 from gapbench.estimate.levels import OVERALL
+from gapbench.plain import plain
 from gapbench.projection.results import DomainProjection, Number, Projection, Value
 from gapbench.store.jsonfile import read_object, scratch_of
 from gapbench.trajectory.measured import Measured
@@ -164,7 +165,7 @@ def freeze(path: Path, rows: Sequence[Foretold], facts: Mapping[str, Any]) -> No
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         **facts,
-        "rows": [{name: _plain(value) for name, value in asdict(row).items()} for row in rows],
+        "rows": plain(list(rows)),
     }
     scratch = scratch_of(path)
     with scratch.open("w", encoding="utf-8") as file:
@@ -202,10 +203,6 @@ def thaw(path: Path) -> list[Foretold]:
 def digest_of(path: Path) -> str:
     """The digest that a forecast's file holds."""
     return str(read_object(path, "do not score it").get("digest"))
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -44,10 +44,11 @@ from gapbench.loop.measuring import (
 )
 from gapbench.loop.paired import Paired
 from gapbench.loop.prompts import PromptSets, load_prompts
-from gapbench.loop.scoring import Point, Score, Skill, plain, score, skills
+from gapbench.loop.scoring import Point, Score, Skill, score, skills
 from gapbench.loop.state import State, config_of, read_state
 from gapbench.loop.training import Job, Trainer, check_trainable, train_in_child, write_examples
 from gapbench.panel import Panel
+from gapbench.plain import plain
 from gapbench.projection.forecast import FOLDER
 from gapbench.projection.loops import BestLoop, TopLoop
 from gapbench.run import Run

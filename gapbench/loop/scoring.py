@@ -10,9 +10,8 @@ their sum `all` not beside them. Scenarios are shown with their errors and have 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -178,13 +177,3 @@ def _skill(
         float(np.mean(sound)) if sound else NAN,
         *against,
     )
-
-
-def plain(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Rows for `json.dumps`; a number that is not finite becomes null."""
-    return [dict(_plain(asdict(row))) for row in rows]
-
-
-def _plain(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in record.items():
-        yield name, None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import BeforeValidator
 
+from gapbench.plain import plain
 from gapbench.projection.loops import ASSUMPTIONS
 
 Kind = Literal["measurement", "projection", "scenario"]
@@ -250,8 +251,8 @@ class Projection:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`; a number that is not finite becomes null."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        found: dict[str, Any] = plain(self)
+        return found
 
     def to_frame(self) -> pd.DataFrame:
         """One row a domain and verifier with the single numbers; `flags` joined by spaces."""
@@ -275,11 +276,3 @@ class Projection:
             record |= {f"plateau_rho_{one.rho:g}": one.plateau for one in row.moving_judge}
             records.append({**record, "flags": " ".join(row.flags)})
         return pd.DataFrame.from_records(records)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

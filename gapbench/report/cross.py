@@ -17,7 +17,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +27,7 @@ from gapbench.estimate.contrast import Contrast
 from gapbench.estimate.table import OVERALL
 from gapbench.report.definitions import DEFINITIONS
 from gapbench.report.style import GREY, INK, PAPER, domain_label, label, styled
+from gapbench.report.tables import titled
 from gapbench.report.text import interval, number, one_line
 
 NO_SIGNAL = {"auc_within": 0.5, "auc_between": 0.5, **dict.fromkeys(ZERO_WITHOUT_SIGNAL, 0.0)}
@@ -179,7 +179,7 @@ def _verdicts(cross: Cross) -> str:
 
 
 def _matrix(cross: Cross) -> Table:
-    table = _plain(_title(cross) + ": generators down, judges across")
+    table = titled(_title(cross) + ": generators down, judges across")
     table.add_column("generator", min_width=10, max_width=40, overflow="fold")
     for judge in cross.judges:
         table.add_column(one_line(judge, 60), min_width=20, overflow="fold")
@@ -204,7 +204,7 @@ def _words(cell: CrossCell) -> str:
 
 
 def _differences(title: str, rows: list[Contrast]) -> Table:
-    table = _plain(title)
+    table = titled(title)
     table.add_column("", min_width=14, max_width=60, overflow="fold")
     table.add_column("difference [95 %]", no_wrap=True)
     table.add_column("p adj.", min_width=6, no_wrap=True)
@@ -221,18 +221,6 @@ def _differences(title: str, rows: list[Contrast]) -> Table:
         cells = [f"{one_line(where, 60)}: {one_line(row.a, 60)} - {one_line(row.b, 60)}", difference, p]
         table.add_row(*map(Text, cells), Text(row.verdict.replace("_", " ")))
     return table
-
-
-def _plain(title: str) -> Table:
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        collapse_padding=True,
-    )
 
 
 def _notes(cross: Cross) -> list[str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gapbench.report.scaling_text import conclusions
+from gapbench.report.tables import titled
 from gapbench.report.text import interval, number, one_line
 from gapbench.scaling.contrasts import SlopeContrasts
 from gapbench.scaling.scale import Scaling
@@ -65,20 +65,8 @@ def print_scaling(scaling: Scaling, console: Console) -> None:
         console.print(Text(one_line(line, 600)))
 
 
-def _plain(title: str) -> Table:
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        collapse_padding=True,
-    )
-
-
 def _slopes(scaling: Scaling) -> Table:
-    table = _plain(f"{scaling.points.quantity}: change per decade of pretraining FLOPs")
+    table = titled(f"{scaling.points.quantity}: change per decade of pretraining FLOPs")
     table.add_column("", min_width=14, max_width=40, overflow="fold")
     table.add_column("slope [95 %]", no_wrap=True)
     for name in ("p", "p\nperm.", "tau", "I2", "forward\nz"):
@@ -114,7 +102,7 @@ def _family(row: Slope) -> str:
 
 
 def _contrasts(rows: SlopeContrasts, what: str) -> Table:
-    table = _plain(f"differences of slopes between {what}")
+    table = titled(f"differences of slopes between {what}")
     table.add_column("", min_width=14, max_width=60, overflow="fold")
     table.add_column("difference [95 %]", no_wrap=True)
     table.add_column("p", no_wrap=True)
@@ -136,7 +124,7 @@ def _contrasts(rows: SlopeContrasts, what: str) -> Table:
 
 
 def _control(scaling: Scaling) -> Table:
-    table = _plain("control: the absolute gap, which 1 - accuracy does not divide")
+    table = titled("control: the absolute gap, which 1 - accuracy does not divide")
     table.add_column("", min_width=14, max_width=60, overflow="fold")
     table.add_column("coefficient [95 %]", no_wrap=True)
     table.add_column("p", no_wrap=True)
@@ -156,7 +144,7 @@ def _control(scaling: Scaling) -> Table:
 
 
 def _predictions(scaling: Scaling) -> Table:
-    table = _plain("a new model, without error of measurement")
+    table = titled("a new model, without error of measurement")
     table.add_column("", min_width=14, max_width=60, overflow="fold")
     table.add_column("FLOPs", no_wrap=True)
     table.add_column("prediction [95 %]", no_wrap=True)

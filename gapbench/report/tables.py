@@ -46,10 +46,10 @@ NOTES = {
 }
 
 
-def plain_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A titled table of words, folded where they are long; a row of no words is a line between others."""
-    table = Table(
-        title=Text(one_line(title, 100)),
+def titled(title: str) -> Table:
+    """A table without columns yet, in the look that all have."""
+    return Table(
+        title=Text(title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -57,6 +57,11 @@ def plain_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
         show_edge=False,
         collapse_padding=True,
     )
+
+
+def plain_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A titled table of words, folded where they are long; a row of no words is a line between others."""
+    table = titled(one_line(title, 100))
     for name in head:
         table.add_column(Text(name), overflow="fold")
     for row in rows:

@@ -14,8 +14,9 @@ from scipy import stats
 
 from gapbench.estimate.contrast import detectable
 from gapbench.estimate.multiplicity import adjusted
+from gapbench.plain import plain
 from gapbench.scaling.points import Points, difference
-from gapbench.scaling.slopes import ALL, NAN, Fit, Slope, fit_slope, plain
+from gapbench.scaling.slopes import ALL, NAN, Fit, Slope, fit_slope
 
 By = Literal["domain", "family"]
 ALPHA = 0.05

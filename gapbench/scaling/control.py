@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gapbench.plain import plain
 from gapbench.scaling.points import Points, codes
 from gapbench.scaling.regression import Regression, regress
-from gapbench.scaling.slopes import ALL, NAN, fit_slope, plain
+from gapbench.scaling.slopes import ALL, NAN, fit_slope
 
 Term = Literal["gap", "gap_at_equal_room", "room"]
 

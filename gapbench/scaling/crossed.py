@@ -11,8 +11,9 @@ import numpy as np
 from gapbench.comparing.cross import Cross
 from gapbench.estimate.table import OVERALL
 from gapbench.panel import Float
+from gapbench.plain import plain
 from gapbench.scaling.regression import regress
-from gapbench.scaling.slopes import NAN, plain
+from gapbench.scaling.slopes import NAN
 
 FEWEST = 3
 

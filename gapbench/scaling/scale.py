@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 
 from gapbench.errors import UserError
+from gapbench.plain import plain
 from gapbench.scaling.contrasts import SlopeContrasts, between_domains, between_families
 from gapbench.scaling.control import Control, absolute_gap
 from gapbench.scaling.points import REASONS, Points, inconsistent, over_domains
-from gapbench.scaling.slopes import ALL, Fit, Prediction, Slope, Slopes, fit_slope, plain
+from gapbench.scaling.slopes import ALL, Fit, Prediction, Slope, Slopes, fit_slope
 from gapbench.scaling.two_stage import across_families
 
 

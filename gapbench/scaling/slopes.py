@@ -21,6 +21,7 @@ from scipy.special import stdtrit
 
 from gapbench.errors import UserError
 from gapbench.panel import Float, Int
+from gapbench.plain import plain
 from gapbench.registry import suggest
 from gapbench.scaling.forward import forward_z
 from gapbench.scaling.permutation import permutation_p
@@ -113,15 +114,6 @@ class Slope:
     def estimable(self) -> bool:
         """Whether there is an interval."""
         return math.isfinite(self.low) and math.isfinite(self.high)
-
-
-def plain(value: Any) -> Any:
-    """For `json.dumps`: a number that is not finite becomes null, at any depth."""
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Slopes(Sequence[Slope]):

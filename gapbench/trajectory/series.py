@@ -7,9 +7,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -19,6 +17,7 @@ import pandas as pd
 from gapbench.errors import UserError
 from gapbench.interop.reading import open_table
 from gapbench.panel import Float
+from gapbench.plain import plain
 from gapbench.trajectory.checkpoints import Outcome
 from gapbench.trajectory.measured import JUST_REGULAR
 from gapbench.trajectory.projection import Kind, SeriesProjection, observed, project_one
@@ -136,16 +135,3 @@ def trajectory_json(found: Sequence[Outcome], scores: Sequence[ForecastScore] = 
         "domains": [{**plain(one), "label": one.label} for one in found],
         "forecasts": [plain(one) for one in scores],
     }
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, tuples and numbers as JSON knows them."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
