@@ -8,7 +8,6 @@ Every run is a generator; a run made with `-V yesno -V yesno@OTHER` has two judg
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
@@ -24,6 +23,7 @@ from gapbench.estimate.contrast import Contrast, Contrasts, judged, single
 from gapbench.estimate.filters import parse_filter
 from gapbench.estimate.quantities import pool_size, powers_of_two
 from gapbench.estimate.table import OVERALL
+from gapbench.plain import plain
 from gapbench.registry import suggest
 from gapbench.run import Run
 
@@ -124,19 +124,13 @@ class Cross:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`; a number that is not finite becomes null."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, float) and not math.isfinite(value):
-                return None
-            return list(value) if isinstance(value, tuple) else value
-
         return {
             "mechanism": self.mechanism,
             "quantity": self.quantity,
             "filter": self.filter,
             "generators": list(self.generators),
             "judges": list(self.judges),
-            "cells": [{name: plain(value) for name, value in asdict(cell).items()} for cell in self.cells],
+            "cells": plain(self.cells),
             "between_judges": self.between_judges.to_json()["contrasts"],
             "between_generators": self.between_generators.to_json()["contrasts"],
             "self_preference": self.self_preference.to_json()["contrasts"],

@@ -28,6 +28,7 @@ from gapbench.estimate.intervals import ALPHA, ROUND_OFF, Interval, combine
 from gapbench.estimate.multiplicity import Adjust, adjusted, shrunken
 from gapbench.estimate.quantity import Quantity
 from gapbench.estimate.resampling import Resampling
+from gapbench.plain import plain
 
 Outcome = Literal["higher", "lower", "tied", "equivalent", "not_estimable"]
 
@@ -238,14 +239,7 @@ class Contrasts(Sequence[Contrast]):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`; a number that is not finite becomes null."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, float) and not math.isfinite(value):
-                return None
-            return list(value) if isinstance(value, tuple) else value
-
-        rows = [{name: plain(value) for name, value in asdict(row).items()} for row in self._rows]
-        return {"adjust": self.adjust, "contrasts": rows, "notes": list(self.notes)}
+        return {"adjust": self.adjust, "contrasts": plain(self._rows), "notes": list(self.notes)}
 
 
 def judged(family: Sequence[Contrast], adjust: Adjust = "holm") -> list[Contrast]:

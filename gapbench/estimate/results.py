@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import pandas as pd
+
+from gapbench.plain import plain
 
 Target = Literal["population", "benchmark"]
 
@@ -83,10 +84,4 @@ class Estimates(Sequence[Estimate]):
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values for `json.dumps`; a number that is not finite becomes null."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, float) and not math.isfinite(value):
-                return None
-            return list(value) if isinstance(value, tuple) else value
-
-        return [{name: plain(value) for name, value in asdict(row).items()} for row in self._rows]
+        return [plain(row) for row in self._rows]
