@@ -29,7 +29,7 @@ from gapbench.loop.measuring import Directory, projection_of, verifier_of
 from gapbench.loop.rounds import LoopResult, run_loop
 from gapbench.loop.scoring import Point, score, skills
 from gapbench.loop.state import State
-from gapbench.loop.training import Job
+from gapbench.loop.training import Job, NothingKept
 from gapbench.panel import Panel
 from gapbench.projection.loops import BestLoop, TopLoop
 from gapbench.records import Prompt
@@ -518,6 +518,41 @@ def test_a_training_that_diverged_leaves_a_loop_that_can_be_read(tmp_path: Path)
         run_loop(small(rounds=1), out, trainer=diverging)
     assert "gold/round-1/train" not in LoopResult(out).steps
     assert run_loop(small(rounds=1), out, resume=True, trainer=distil).skills
+
+
+def forget(job: Job) -> dict[str, Any]:
+    """As `distil`, but the gold arm forgets all it knew."""
+    facts = distil(job)
+    if "gold" in job.examples.parts:
+        (job.out / "worth.json").write_text("0")
+    return facts
+
+
+def test_an_arm_with_nothing_to_train_on_ends_alone(tmp_path: Path) -> None:
+    out = tmp_path / "loop"
+    arms = (Arm.of("gold"), Arm.of("frozen:yesno"))
+    told: list[str] = []
+    found = run_loop(small(arms=arms, rounds=3), out, trainer=forget, tell=told.append)
+    assert list(found.ended) == ["gold"]
+    assert "no response is kept, for nothing is right" in found.ended["gold"]
+    assert [line for line in told if "ends here" in line]
+    reached = {arm: max(one.t for one in found.points if one.arm == arm) for arm in ("gold", "frozen:yesno")}
+    assert reached == {"gold": 1, "frozen:yesno": 3}
+    assert {one.arm for one in found.scores} == {"gold", "frozen:yesno"}
+    json.dumps(found.to_json(), allow_nan=False)
+    steps = found.steps
+    assert run_loop(small(arms=arms, rounds=3), out, resume=True, trainer=forget).steps == steps
+
+
+def test_no_arm_with_anything_to_train_on_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any) -> Any:
+        raise NothingKept("no response is kept")
+
+    monkeypatch.setattr("gapbench.loop.rounds.write_examples", none)
+    with pytest.raises(UserError, match="no arm has anything to train on"):
+        run_loop(small(rounds=3), tmp_path / "loop", trainer=distil)
 
 
 def test_resuming_otherwise_is_refused(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serial
 from gapbench.engines._secrets import refuse_secrets
 from gapbench.errors import UserError
 from gapbench.judging import VerifierSpec, make_verifier, read_spec
+from gapbench.models import DEFAULT_MODEL
 from gapbench.projection.loops import MOST_ROUNDS, BestLoop, Loop, TopLoop, loop_of
-from gapbench.run import DEFAULT_MODEL, RunConfig, judges_of
+from gapbench.run import RunConfig, judges_of
 from gapbench.verifiers.base import AskingVerifier
 
 GOLD = "gold"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gapbench.engines.base import derive_seed
-from gapbench.errors import EngineFailure
+from gapbench.errors import EngineFailure, UserError
 from gapbench.estimate.levels import OVERALL
 from gapbench.loop.config import PLACES, Arm, LoopConfig
 from gapbench.loop.forecasts import (
@@ -46,7 +46,14 @@ from gapbench.loop.paired import Paired
 from gapbench.loop.prompts import PromptSets, load_prompts
 from gapbench.loop.scoring import Point, Score, Skill, score, skills
 from gapbench.loop.state import State, config_of, read_state
-from gapbench.loop.training import Job, Trainer, check_trainable, train_in_child, write_examples
+from gapbench.loop.training import (
+    Job,
+    NothingKept,
+    Trainer,
+    check_trainable,
+    train_in_child,
+    write_examples,
+)
 from gapbench.panel import Panel
 from gapbench.plain import plain
 from gapbench.projection.forecast import FOLDER
@@ -55,6 +62,7 @@ from gapbench.run import Run
 from gapbench.trajectory.measured import Measured, measured
 
 Told = Callable[[str], None]
+NOTHING = "nothing_kept"  # of a training step that was none
 
 
 def run_loop(
@@ -81,7 +89,8 @@ def run_loop(
     Raises
     ------
     UserError
-        If the configuration is at fault, something is in the way, or nothing is left to train on.
+        If the configuration is at fault, something is in the way, or no arm has anything to train on. An arm that has nothing
+        left ends, and the others go on.
     EngineFailure
         If an engine or the training breaks; what was finished is kept.
     """
@@ -103,24 +112,33 @@ class _Loop:
     def run(self, state: State) -> None:
         """Do every step that is not done."""
 
-        def step(name: str, do: Callable[[], dict[str, Any]]) -> None:
+        def step(name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             def told() -> dict[str, Any]:
                 self.tell(name)
                 return do()
 
-            state.step(name, told)
+            return state.step(name, told)
 
         config = self.config
         step(f"{START}/measure", lambda: self._measure(config.arms, 0, config.model))
+        going = list(config.arms)
         for number in range(config.rounds + 1):
-            for arm in config.arms:
+            for arm in tuple(going):
                 name = f"{arm.folder}/round-{number}"
                 if number:
-                    step(f"{name}/train", lambda a=arm, k=number: self._train(a, k))  # type: ignore[misc]
+                    trained = step(f"{name}/train", lambda a=arm, k=number: self._train(a, k))  # type: ignore[misc]
+                    if NOTHING in trained:
+                        self.tell(f"arm '{arm.label}' ends here: {trained[NOTHING]}")
+                        going.remove(arm)
+                        continue
                     model = str(self.at.model(arm, number))
                     step(f"{name}/measure", lambda a=arm, k=number, m=model: self._measure((a,), k, m))  # type: ignore[misc]
                 if number < config.rounds:
                     step(f"{name}/forecast", lambda a=arm, k=number: self._forecast(a, k))  # type: ignore[misc]
+            if number == 1 and not going:
+                raise UserError(
+                    f"{self.at.path}: no arm has anything to train on; take easier tasks or other arms"
+                )
 
     def _measure(self, arms: tuple[Arm, ...], number: int, model: str) -> dict[str, Any]:
         where = self.at.round(arms[0], number) if number else self.at.path / START
@@ -136,14 +154,17 @@ class _Loop:
         loop = config.loop
         assert isinstance(loop, BestLoop | TopLoop)
         examples = folder / "training.jsonl"
-        facts = write_examples(
-            Run(self.at.run(arm, number - 1, "practice")),
-            verifier_of(config, arm),
-            loop,
-            config.training.examples,
-            derive_seed(config.seed, arm.label, number, "keep"),
-            examples,
-        )
+        try:
+            facts = write_examples(
+                Run(self.at.run(arm, number - 1, "practice")),
+                verifier_of(config, arm),
+                loop,
+                config.training.examples,
+                derive_seed(config.seed, arm.label, number, "keep"),
+                examples,
+            )
+        except NothingKept as none:
+            return {NOTHING: str(none)}
         out = self.at.model(arm, number)
         if out.exists():  # made by a sitting that was killed before it could say so
             shutil.rmtree(out)
@@ -214,6 +235,16 @@ class LoopResult:
         return dict(read_state(self.path)["steps"])
 
     @cached_property
+    def ended(self) -> dict[str, str]:
+        """By label, the arms that ended before the last round for want of anything to train on, and why."""
+        return {
+            arm.label: facts[NOTHING]
+            for arm in self.config.arms
+            for name, facts in self.steps.items()
+            if name.startswith(f"{arm.folder}/") and NOTHING in facts
+        }
+
+    @cached_property
     def forecasts(self) -> list[Foretold]:
         """Every frozen forecast, by arm and origin.
 
@@ -261,6 +292,7 @@ class LoopResult:
         """Plain values for `json.dumps`."""
         return {
             "loop": read_state(self.path),
+            "ended": self.ended,
             "points": plain(self.points),
             "scores": plain(self.scores),
             "skill": plain(self.skills),

@@ -80,21 +80,27 @@ class State:
     ) -> None:
         self._lock.close()
 
-    def step(self, name: str, do: Callable[[], dict[str, Any]]) -> None:
+    def step(self, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do a step unless it is done.
 
         Parameters
         ----------
         do
             May be called again after a kill; what it returns is kept with the step.
+
+        Returns
+        -------
+        What is kept of the step, now or since an earlier sitting.
         """
-        if name in self._held["steps"]:
-            return
+        steps: dict[str, dict[str, Any]] = self._held["steps"]
+        if name in steps:
+            return steps[name]
         began, start = now(), time.monotonic()
         facts = do()
         seconds = round(time.monotonic() - start, 3)
-        self._held["steps"][name] = {"started": began, "ended": now(), "seconds": seconds, **facts}
+        steps[name] = {"started": began, "ended": now(), "seconds": seconds, **facts}
         self._write()
+        return steps[name]
 
     def _strange(self) -> list[Path]:
         return [path for path in self.path.iterdir() if path.name not in (".lock", FILE + ".tmp")]

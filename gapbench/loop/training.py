@@ -84,6 +84,10 @@ def check_trainable(config: LoopConfig) -> None:
             raise UserError(f"a loop needs the library '{name}': pip install 'gapbench[train]'")
 
 
+class NothingKept(UserError):
+    """A round has nothing to train on; its arm ends there, and the others go on."""
+
+
 def write_examples(
     run: Run, verifier: str, loop: BestLoop | TopLoop, most: int, seed: int, path: Path
 ) -> dict[str, Any]:
@@ -105,8 +109,8 @@ def write_examples(
 
     Raises
     ------
-    UserError
-        If nothing is kept.
+    NothingKept
+        If no response is.
     """
     rng = np.random.default_rng(seed)
     prompts = {prompt.key: prompt for prompt in run.store.rows(Prompt)}
@@ -125,7 +129,9 @@ def write_examples(
     chosen = dealt(found, most, rng)
     if not chosen:
         why = "nothing is right" if verifier == GOLD else f"'{verifier}' scored nothing"
-        raise UserError(f"{run.store.path}: no response is kept, for {why}; take easier tasks or another arm")
+        raise NothingKept(
+            f"{run.store.path}: no response is kept, for {why}; take easier tasks or another arm"
+        )
     wanted = [(*keys[place], response) for place, response in chosen]
     drawn = run.store.find("responses", set(wanted), ["text", "token_ids", "finish_reason"])
     sampling = run.sampling()
