@@ -229,6 +229,9 @@ def test_elicitation_finds_prompts_that_another_form_solves():
     assert (found.passed, found.value) == (False, 0.3)
     assert elicitation(base, tuned, [np.zeros((10, 8))]).passed
     assert elicitation(base, base, [form]).state == "not_applicable"
+    form[2:] = np.nan  # of the ten prompts two were asked otherwise, both solved there
+    assert elicitation(base, tuned, [form]).value == 1
+    assert elicitation(base, tuned, [np.full((10, 1), np.nan)]).state == "not_applicable"
 
 
 def test_the_graders_false_positives_are_bounded():

@@ -140,6 +140,22 @@ def test_fresh_prompts_tell_whether_the_gap_is_replenished(tmp_path: Path) -> No
     assert "gap on fresh prompts" in " ".join(line for _, line in outcome_sentences(found))
 
 
+def test_what_the_base_solves_in_another_form_is_told(tmp_path: Path) -> None:
+    base, tuned = brought(tmp_path, "base", 0.0), brought(tmp_path, "tuned", 0.9)
+    # Of the 24 sums the base solves none as they stand, and in another form the ten that were asked in it.
+    form = brought(tmp_path, "form", 0.95, sizes={"sums": 10}, n=8)
+    (found,) = trajectory(checkpoints_of([base, tuned], forms=[form], false_positive=0.001)[0])
+    guards = {guard.name: guard for guard in found.guards}
+    assert guards["elicitation"].state == guards["false_positives"].state == "measured"
+    assert (guards["elicitation"].passed, guards["elicitation"].value) == (False, 1.0)
+    assert guards["false_positives"].value == pytest.approx(1 - 0.999**32)
+    stranger = brought(tmp_path, "stranger", 0.5, sizes={"quotients": 4})
+    with pytest.raises(UserError, match="none of its questions is one of the base's"):
+        checkpoints_of([base, tuned], forms=[stranger])
+    with pytest.raises(UserError, match="given twice"):
+        checkpoints_of([base, tuned], forms=[base])
+
+
 def test_a_verifier_that_judged_a_part_is_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, tuned = brought(tmp_path, "base", 0.2), brought(tmp_path, "tuned", 0.4)
     whole = aligned

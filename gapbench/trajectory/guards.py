@@ -103,19 +103,21 @@ def elicitation(base: Float, tuned: Float, forms: Sequence[Float]) -> Guard:
     Parameters
     ----------
     forms
-        Utilities of base responses to other forms of the same prompts [prompt, response].
+        Utilities of base responses to other forms of the same prompts [prompt, response]; prompts that were asked in no
+        other form do not count.
     """
     name = "elicitation"
     if not forms:
         return _missing(name, "give base responses under other prompt forms, for the same prompts")
     new = ~_solved(base) & (np.nanmean(tuned >= RIGHT, axis=1, where=~np.isnan(tuned)) >= SOLVED)
+    new &= np.any([~np.isnan(form).all(axis=1) for form in forms], axis=0)
     if not new.any():
         return Guard(
             name,
             "not_applicable",
             None,
             float("nan"),
-            "no prompt that the base never solves is solved by the tuned model often",
+            "no prompt that was asked in another form is one that the base never solves and the tuned model solves often",
         )
     elsewhere = np.any([_solved(form) for form in forms], axis=0)
     share = float(elsewhere[new].mean())

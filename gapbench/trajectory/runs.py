@@ -26,6 +26,8 @@ def checkpoints_of(
     clock: Sequence[float] = (),
     verifier: str | None = None,
     fresh: Sequence[Run] = (),
+    forms: Sequence[Run] = (),
+    false_positive: float | None = None,
 ) -> tuple[list[Checkpoints], list[str]]:
     """Set checkpoints beside each other.
 
@@ -40,6 +42,11 @@ def checkpoints_of(
     fresh
         Of each checkpoint a run on prompts that nothing was trained on, others each time: they tell whether the gap is
         replenished, as the verifier sees it.
+    forms
+        Runs of the base that ask the same questions in other forms (shots, style, temperature, instruction): what it solves
+        there, training has only brought out.
+    false_positive
+        Rate at which the grader passes wrong answers, where it was measured.
 
     Returns
     -------
@@ -52,14 +59,15 @@ def checkpoints_of(
     ------
     UserError
         If there are fewer than two runs, or one is given twice, they share no prompt, there is not a time for each or
-        time runs backwards, or the verifier is missing somewhere or did not judge all responses.
+        time runs backwards, the verifier is missing somewhere or did not judge all responses, or a run of another form has none of the
+        base's questions.
     """
     if len(runs) < 2:
         raise UserError("one run is no trajectory; give the base's and at least one of a tuned model")
     _check_times(clock, len(runs))
     gaps = _fresh_gaps(fresh, len(runs), verifier)
-    places = [run.store.path.resolve() for run in runs]
-    for run, place in zip(runs, places, strict=True):
+    places = [run.store.path.resolve() for run in (*runs, *forms)]
+    for run, place in zip((*runs, *forms), places, strict=True):
         if places.count(place) > 1:
             raise UserError(
                 f"{run.store.path}: given twice, and the same responses say nothing of change; "
@@ -70,6 +78,7 @@ def checkpoints_of(
     sides, dropped = _answered_often(list(panels.values()))
     if dropped:
         notes.append(f"Left out {dropped} prompts with fewer than {FEWEST} graded responses in some run.")
+    elsewhere = _forms(forms, sides[0])
     # An imported run says nothing of guessing.
     chances = {
         name: task.get("card", {}).get("chance") for name, task in runs[0].manifest.get("tasks", {}).items()
@@ -90,6 +99,8 @@ def checkpoints_of(
                 tasks=np.repeat(np.arange(len(sizes)), sizes),
                 censored=[_stacked([panel.censored for panel in side], False) for side in own],
                 fresh_gap=gaps.get(domain),
+                forms=[_asked_otherwise(own[0], told) for told in elsewhere],
+                false_positive=false_positive,
                 guess=max(chances.get(panel.task) or 0.0 for panel in own[0]),
             )
         )
@@ -158,6 +169,37 @@ def _fresh_gaps(fresh: Sequence[Run], runs: int, verifier: str | None) -> dict[s
         for domain, parts in own.items():
             found.setdefault(domain, []).append(np.concatenate(parts))
     return {domain: one for domain, one in found.items() if len(one) == runs and min(map(len, one))}
+
+
+Asked = dict[tuple[str, str], NDArray[Any]]
+
+
+def _forms(runs: Sequence[Run], sides: Sequence[Panel]) -> list[Asked]:
+    """Of each run, the utilities of the responses to every question that it shares with the base."""
+    known = {(panel.task, prompt_id) for panel in sides for prompt_id in panel.prompt_ids}
+    found = []
+    for run in runs:
+        told = {
+            (panel.task, prompt_id): own
+            for panel in run.panels()
+            for prompt_id, own in zip(panel.prompt_ids, panel.utility, strict=True)
+        }
+        if not known & set(told):
+            raise UserError(
+                f"{run.store.path}: none of its questions is one of the base's; ask the same tasks in another form"
+            )
+        found.append(told)
+    return found
+
+
+def _asked_otherwise(base: Sequence[Panel], told: Asked) -> Float:
+    """Utility of the responses to the base's prompts [prompt, response]; NaN where a prompt was not asked."""
+    keys = [(panel.task, prompt_id) for panel in base for prompt_id in panel.prompt_ids]
+    found = np.full((len(keys), max(len(own) for own in told.values())), np.nan)
+    for place, key in enumerate(keys):
+        if key in told:
+            found[place, : len(told[key])] = told[key]
+    return found
 
 
 def _stacked(parts: Sequence[NDArray[Any]], absent: object) -> NDArray[Any]:
