@@ -25,6 +25,7 @@ from pathlib import Path
 
 from gapbench.errors import UserError
 
+DEFAULT_MODEL = "smollm2-135m"
 _BLOCK = 1 << 20
 
 

@@ -32,6 +32,7 @@ from gapbench.estimate.table import estimate_panels
 from gapbench.graders.base import Grader, graders
 from gapbench.judging import VerifierSpec, make_verifier, stored_for
 from gapbench.launch import Engines, EngineSpec
+from gapbench.models import DEFAULT_MODEL
 from gapbench.panel import Panel, build_panels
 from gapbench.records import Prompt
 from gapbench.savings import Savings
@@ -44,7 +45,6 @@ from gapbench.verifiers.base import Verifier
 Stage = Literal["sample", "grade", "verify"]
 STAGES: tuple[Stage, ...] = ("sample", "grade", "verify")
 IMPORTED = "imported"  # the engine of a run that was made of a table
-DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_VERIFIERS = tuple(VerifierSpec.model_validate(name) for name in ("yesno", "majority", "likelihood"))
 
 

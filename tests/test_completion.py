@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from gapbench.cli import app
 from gapbench.engines.base import engines
 from gapbench.models import EMBEDDED
+from gapbench.run import STAGES
 from gapbench.tasks import list_suites, load_suite
 from gapbench.verifiers.base import verifiers
 from tests.commands import COMMANDS, examples, parse
@@ -55,7 +56,7 @@ def test_models_verifiers_and_engines() -> None:
     assert set(offered("gapbench run starter --engine ")) == set(engines.names())
     assert "frozen:yesno" in offered("gapbench loop starter --arm frozen:")
     assert offered("gapbench loop starter --arm self:yesno@gemma3-270") == ["self:yesno@gemma3-270m"]
-    assert offered("gapbench run starter --until ") == ["sample", "grade", "verify"]
+    assert offered("gapbench run starter --until ") == list(STAGES)
     assert offered("gapbench run starter --split cal") == ["calibrate"]
     assert offered("gapbench ls ver") == ["verifiers"]
 
@@ -76,19 +77,37 @@ def test_what_cannot_be_known_offers_nothing_and_says_nothing(monkeypatch: pytes
     assert set(offered("gapbench run starter -m ")) == set(EMBEDDED)
 
 
-def test_nothing_heavy_is_loaded() -> None:
+def test_help_and_tab_load_no_statistics_and_no_engine() -> None:
+    """In a process of their own: this one has loaded everything."""
     program = """
 import sys
-from tests.test_completion import offered
-assert offered("gapbench run starter -t ")
-assert offered("gapbench run starter -V yesno@")
-assert offered("gapbench validate ")
-print({"torch", "transformers", "vllm", "ray", "openai", "datasets", "matplotlib"} & set(sys.modules))
+from typer.testing import CliRunner
+from gapbench.cli import app
+
+def asked(*words, **env):
+    return CliRunner().invoke(app, words, env=env, prog_name="gapbench", standalone_mode=False).stdout
+
+def offered(line):
+    count = str(len(line.split(" ")) - 1)
+    return asked(_GAPBENCH_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=count)
+
+HEAVY = {"scipy", "pandas", "matplotlib", "pyarrow.compute", "datasets", "torch", "transformers", "vllm", "ray", "openai"}
+ARRAYS = {"numpy", "pyarrow"}
+assert "gapbench" in asked("--version")
+for command in offered("gapbench ").split():
+    assert "Example: gapbench " in asked(command, "--help"), command
+print(sorted((HEAVY | ARRAYS) & set(sys.modules)))
+for line in ("run ", "run starter -t ", "run starter -m ", "run starter -V yesno@", "run starter --engine ", "run starter --until ",
+             "run starter --split ", "loop starter --arm ", "validate ", "ls "):
+    assert offered("gapbench " + line), line
+assert "starter" in asked("ls", "suites")
+assert "gemma3-270m" in asked("ls", "models")
+print(sorted(HEAVY & set(sys.modules)))
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
-    assert (done.stdout, done.stderr) == ("set()\n", "")
+    assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
 
 
 @pytest.mark.slow

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from gapbench.errors import UserError
 from gapbench.models import EMBEDDED
 from gapbench.registry import suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["base", "post-trained"]
 FIGURES = ("parameters", "active_parameters", "tokens")
@@ -136,39 +137,48 @@ class Catalog:
             raise UserError(f"model '{name}' is not in the catalog{hint}")
         return entry
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a model, by family and size; unknown figures are missing."""
-        columns = ("id", "family", "kind", "parameters", "active_parameters", "tokens", "flops", "parent")
-        ordered = sorted(
+    def _ordered(self) -> list[ModelEntry]:
+        return sorted(
             self, key=lambda one: (one.family.lower(), one.parameters or 0, one.kind, one.id.lower())
         )
-        rows = [[getattr(entry, column) for column in columns] for entry in ordered]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a model, by family and size; unknown figures are missing."""
+        import pandas as pd
+
+        columns = ("id", "family", "kind", "parameters", "active_parameters", "tokens", "flops", "parent")
+        rows = [[getattr(entry, column) for column in columns] for entry in self._ordered()]
         frame = pd.DataFrame(rows, columns=["model", *columns[1:]])
         return frame.astype(dict.fromkeys(FIGURES, "Int64") | {"flops": "Float64"})
 
     def to_json(self) -> list[dict[str, Any]]:
         """Everything that is known, in the order of `to_frame`."""
-        entries = (self._entries[name] for name in self.to_frame()["model"])
-        return [{**asdict(entry), "aliases": list(entry.aliases), "flops": entry.flops} for entry in entries]
+        return [
+            {**asdict(entry), "aliases": list(entry.aliases), "flops": entry.flops}
+            for entry in self._ordered()
+        ]
 
     def to_text(self) -> str:
         """A table for the terminal: sizes in billions, tokens in trillions, `-` for what is not known."""
-        frame = self.to_frame()
-        shown = pd.DataFrame(
-            {
-                "model": frame["model"],
-                "family": frame["family"],
-                "kind": frame["kind"],
-                "size": _in_units(frame["parameters"], 1e9, "B"),
-                "active": _in_units(frame["active_parameters"], 1e9, "B"),
-                "tokens": _in_units(frame["tokens"], 1e12, "T"),
-                "flops": ["-" if pd.isna(one) else f"{one:.1e}".replace("e+", "e") for one in frame["flops"]],
-            }
-        )
-        words = {name: shown[name].str.len().max() for name in ("model", "family", "kind")}
-        left = {name: f"{{:<{width}}}".format for name, width in words.items()}
-        return str(shown.to_string(index=False, justify="left", formatters=left))
+        titles = ("model", "family", "kind", "size", "active", "tokens", "flops")
+        rows = [
+            (
+                entry.id,
+                entry.family,
+                entry.kind,
+                _in_units(entry.parameters, 1e9, "B"),
+                _in_units(entry.active_parameters, 1e9, "B"),
+                _in_units(entry.tokens, 1e12, "T"),
+                "-" if entry.flops is None else f"{entry.flops:.1e}".replace("e+", "e"),
+            )
+            for entry in self._ordered()
+        ]
+        widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+        head = " ".join(map("{:<{}}".format, titles, widths))
+        sides = "<<<>>>>"  # words, then figures
+        form = " ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+        return "\n".join([head, *(form.format(*row) for row in rows)])
 
 
-def _in_units(figures: pd.Series[Any], unit: float, letter: str) -> list[str]:
-    return ["-" if pd.isna(one) else f"{one / unit:.3g}{letter}" for one in figures]
+def _in_units(figure: int | None, unit: float, letter: str) -> str:
+    return "-" if figure is None else f"{figure / unit:.3g}{letter}"

@@ -66,6 +66,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, never a traceback."""
+    _startup.watch()  # until a command has loaded what it works with
     warnings.showwarning = _warn
     try:
         # Without a word a person wants to know what there is.
@@ -86,6 +87,8 @@ def main() -> None:
     except OSError as failure:
         where = f"{failure.filename}: " if failure.filename else ""
         _say(f"{where}{failure.strerror or failure}; what was finished is kept", 2)
+    finally:
+        _startup.ready()
 
 
 _SHOW_WARNING = warnings.showwarning

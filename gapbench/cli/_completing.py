@@ -10,12 +10,8 @@ from typing import get_args
 
 import typer
 
-from gapbench.engines.base import engines
 from gapbench.errors import UserError
 from gapbench.models import EMBEDDED
-from gapbench.run import STAGES
-from gapbench.tasks import Split
-from gapbench.verifiers.base import verifiers
 
 
 def suite_names() -> list[str]:
@@ -63,6 +59,8 @@ def model_names() -> list[tuple[str, str]]:
 
 def verifier_names(incomplete: str) -> list[str]:
     """The verifiers; after `NAME@` the models that may judge."""
+    from gapbench.verifiers.base import verifiers
+
     name, at, _ = incomplete.partition("@")
     return [f"{name}@{model}" for model, _ in model_names()] if at else verifiers.names()
 
@@ -75,6 +73,8 @@ def arm_names(incomplete: str) -> list[str]:
 
 def engine_names() -> list[str]:
     """The engines, installed or not."""
+    from gapbench.engines.base import engines
+
     return engines.names()
 
 
@@ -85,9 +85,11 @@ def listings() -> list[str]:
 
 def stages() -> list[str]:
     """The stages of a run."""
-    return list(STAGES)
+    return ["sample", "grade", "verify"]
 
 
 def splits() -> list[str]:
     """The shares of a task's questions."""
+    from gapbench.tasks import Split
+
     return list(get_args(Split))

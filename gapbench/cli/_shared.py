@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 import yaml
 from rich.console import Console
 
+from gapbench import _startup
 from gapbench.errors import UserError
 from gapbench.report.text import one_line
-from gapbench.run import STAGES, Run, RunConfig, Stage
+
+if TYPE_CHECKING:
+    from gapbench.run import Run, RunConfig, Stage
+
+Body = TypeVar("Body", bound=Callable[..., None])
 
 app = typer.Typer(
     name="gapbench",
@@ -30,6 +37,36 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")
 ]
+
+
+def command(name: str | None = None, *, loads: str = "gapbench.run") -> Callable[[Body], Body]:
+    """Register a command, and load what it works with once it is called: `--help` and Tab do without.
+
+    Until that is loaded Ctrl-C ends the program at once (`gapbench._startup`). The body imports what it uses.
+
+    Parameters
+    ----------
+    loads
+        The module that brings in the libraries which take long.
+    """
+
+    def register(body: Body) -> Body:
+        @app.command(name)
+        @wraps(body)
+        def loaded(**given: Any) -> None:
+            import_module(loads)
+            _startup.ready()
+            body(**given)
+
+        return body
+
+    return register
+
+
+def open_run(path: Path) -> Run:
+    from gapbench.run import Run
+
+    return Run(path)
 
 
 def note(line: str) -> None:
@@ -85,6 +122,8 @@ OPTIONS = {  # where the option is not the field's name
 
 
 def config_of(**values: Any) -> RunConfig:
+    from gapbench.run import RunConfig
+
     try:
         return RunConfig(**values)
     except ValueError as bad:
@@ -96,6 +135,8 @@ def config_of(**values: Any) -> RunConfig:
 
 
 def stage_of(name: str | None) -> Stage:
+    from gapbench.run import STAGES
+
     for stage in STAGES:
         if name in (stage, None):
             return STAGES[-1] if name is None else stage

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gapbench.cli._shared import AsJson, app, note, print_statements
+from gapbench.cli._shared import AsJson, command, note, open_run, print_statements
 from gapbench.errors import UserError
-from gapbench.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@app.command()
+@command()
 def scale(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="[RUN]...", help="Runs of models of different compute.")
@@ -66,7 +65,7 @@ def scale(
         points = read_points(table, quantity=quantity)
     else:
         points = points_from_runs(
-            [Run(path) for path in runs or []],
+            [open_run(path) for path in runs or []],
             verifier=verifier,
             filter=filter,
             quantity=quantity,
@@ -86,7 +85,7 @@ def scale(
         print_scaling(found, Console())
 
 
-@app.command()
+@command()
 def project(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.")] = None,
     series: Annotated[
@@ -146,7 +145,7 @@ def project(
     from gapbench.report.projected import print_projection
     from gapbench.report.projection import projection_figures
 
-    opened = Run(run)
+    opened = open_run(run)
     found = project_run(opened, filter=filter, ks=k or (), rounds=rounds, residual=residual)
     note(f"forecast  {write_forecast(opened, found, name)}")
     _save(projection_figures(found), out or opened.store.path / "plots")
@@ -174,7 +173,7 @@ def _project_series(
         print_statements(f"{one.series} ({one.kind})", series_sentences(one), Console())
 
 
-@app.command()
+@command()
 def trajectory(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN RUN...", help="The base's run, then its checkpoints'.")
@@ -192,6 +191,24 @@ def trajectory(
             "--fresh",
             metavar="RUN",
             help="A run of each RUN's model on new prompts, in order: is its gap replenished?",
+        ),
+    ] = None,
+    elicitation: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--elicitation",
+            metavar="RUN",
+            help="A run of the base on the same questions asked otherwise: what it solves there is not new; repeatable.",
+        ),
+    ] = None,
+    false_positives: Annotated[
+        float | None,
+        typer.Option(
+            "--false-positives",
+            metavar="RATE",
+            min=0,
+            max=1,
+            help="Rate at which the grader passes wrong answers.",
         ),
     ] = None,
     worth: Annotated[
@@ -225,9 +242,16 @@ def trajectory(
     from gapbench.trajectory.scored import score_forecasts
     from gapbench.trajectory.series import trajectory_json
 
-    opened = [Run(path) for path in runs]
-    others = [Run(path) for path in fresh or []]
-    domains, notes = checkpoints_of(opened, clock=clock or [], verifier=verifier, fresh=others)
+    opened = [open_run(path) for path in runs]
+    others = [open_run(path) for path in fresh or []]
+    domains, notes = checkpoints_of(
+        opened,
+        clock=clock or [],
+        verifier=verifier,
+        fresh=others,
+        forms=[open_run(path) for path in elicitation or []],
+        false_positive=false_positives,
+    )
     found = judge(domains, most=worth, delta=delta, horizon=horizon or [], seed=opened[0].config.seed)
     scores, unscored = score_forecasts(opened, clock=clock or [], verifier=verifier)
     for line in [*notes, *unscored]:

@@ -9,13 +9,10 @@ from typing import Annotated, get_args
 import typer
 from rich.console import Console
 
-from gapbench.cli._shared import AsJson, RunPath, app, finish, note, one_of
-from gapbench.estimate.intervals import Method
-from gapbench.estimate.results import Target
-from gapbench.run import Run
+from gapbench.cli._shared import AsJson, RunPath, command, finish, note, one_of, open_run
 
 
-@app.command()
+@command()
 def estimate(
     run: RunPath,
     target: Annotated[
@@ -36,12 +33,15 @@ def estimate(
 
     Example: gapbench estimate runs/mine --filter best@8
     """
+    from gapbench.estimate.intervals import Method
+    from gapbench.estimate.results import Target
+
     one_of("--target", target, get_args(Target))
     one_of("--method", method, get_args(Method))
-    finish(Run(run), as_json, target=target, method=method, filters=tuple(filters or ()))
+    finish(open_run(run), as_json, target=target, method=method, filters=tuple(filters or ()))
 
 
-@app.command()
+@command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run directory or more.")],
     by: Annotated[
@@ -78,7 +78,7 @@ def compare(
     import gapbench.comparing.compare as comparing
     from gapbench.report.comparison import print_comparisons
 
-    opened = [Run(path) for path in runs]
+    opened = [open_run(path) for path in runs]
     found = comparing.compare(
         opened,
         by=by,
@@ -97,7 +97,7 @@ def compare(
         print_comparisons(found, Console())
 
 
-@app.command()
+@command()
 def cross(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="One run directory for each generator.")
@@ -131,7 +131,7 @@ def cross(
     from gapbench.scaling.crossed import crossed_compute
     from gapbench.scaling.runs import compute_of
 
-    opened = [Run(path) for path in runs]
+    opened = [open_run(path) for path in runs]
     found = crossing.cross(opened, mechanism=mechanism, quantity=quantity, filter=filter, verdicts=verdicts)
     by_compute = crossed_compute(found, lambda model: compute_of(model).flops)
     if out is not None:
@@ -150,7 +150,7 @@ def cross(
         print_cross(found, Console())
 
 
-@app.command()
+@command()
 def plan(
     run: RunPath,
     half_width: Annotated[float, typer.Option("--half-width", help="Half of the wanted 95 % interval.")],
@@ -179,7 +179,7 @@ def plan(
     from gapbench.report.planned import print_plan
 
     found = find(
-        read_pilot(Run(run), verifier, control, filter),
+        read_pilot(open_run(run), verifier, control, filter),
         half_width=half_width,
         filter=filter,
         m=verdicts,

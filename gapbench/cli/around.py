@@ -11,13 +11,11 @@ import typer
 from rich.console import Console
 
 from gapbench.cli._completing import listings, suite_and_task_names
-from gapbench.cli._shared import AsJson, app, note
-from gapbench.engines.base import engines
+from gapbench.cli._shared import AsJson, app, command, note
 from gapbench.errors import UserError
-from gapbench.verifiers.base import verifiers
 
 
-@app.command()
+@command(loads="gapbench.tasks.validate")
 def validate(
     task: Annotated[
         str,
@@ -56,6 +54,7 @@ def validate(
         raise UserError(wrong)
 
 
+# Not `command`: it changes nothing, so that Ctrl-C may end it at any time as while libraries load.
 @app.command()
 def ls(
     what: Annotated[
@@ -78,7 +77,9 @@ def ls(
         return
     if models or as_json:
         raise UserError(f"ls {what}: --models and --json belong to `ls models`; leave them out")
+    from gapbench.engines.base import engines
     from gapbench.tasks import list_suites, list_tasks
+    from gapbench.verifiers.base import verifiers
 
     listings: dict[str, Callable[[], list[tuple[str, str]]]] = {
         "suites": lambda: [(suite.name, suite.title) for suite in list_suites()],
@@ -111,6 +112,8 @@ def _list_models(files: list[Path], as_json: bool) -> None:
 
 
 def _first_line(engine: str) -> str:
+    from gapbench.engines.base import engines
+
     try:
         return (engines.get(engine).__doc__ or "").strip().partition("\n")[0]
     except UserError as missing:

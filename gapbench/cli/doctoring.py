@@ -7,10 +7,10 @@ import json
 import typer
 from rich.console import Console
 
-from gapbench.cli._shared import AsJson, app
+from gapbench.cli._shared import AsJson, command
 
 
-@app.command()
+@command(loads="gapbench.doctor.checkup")
 def doctor(as_json: AsJson = False) -> None:
     """Look at libraries, engines, GPUs, folders and settings, and try a run of known truth; exit code 1 if that fails.
 

@@ -7,14 +7,14 @@ from typing import Annotated, cast
 
 import typer
 
-from gapbench.cli._shared import RunPath, app, note, one_of
+from gapbench.cli._shared import RunPath, command, note, one_of, open_run
 from gapbench.errors import UserError
 
 SOURCES = ("table", "lm-eval", "inspect")
 TARGETS = ("table", "lm-eval", "inspect", "hub", "every-eval")
 
 
-@app.command("import")
+@command("import")
 def import_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A table or a log; of logs, a folder will do.")
@@ -122,7 +122,7 @@ def _thresholds(pairs: list[str]) -> dict[str, float]:
     return found
 
 
-@app.command("export")
+@command("export")
 def export(
     run: RunPath,
     to: Annotated[
@@ -142,7 +142,6 @@ def export(
     """
     one_of("--to", to, TARGETS)
     from gapbench.interop.export import Format, export_run
-    from gapbench.run import Run
 
-    for line in export_run(Run(run), cast(Format, to), out).lines():
+    for line in export_run(open_run(run), cast(Format, to), out).lines():
         note(line)

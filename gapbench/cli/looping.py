@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 
 from gapbench.cli._completing import arm_names, model_names, suite_names, task_names
-from gapbench.cli._shared import AsJson, app, engine_options_of, note
+from gapbench.cli._shared import AsJson, command, engine_options_of, note
 from gapbench.errors import UserError
-from gapbench.run import DEFAULT_MODEL
+from gapbench.models import DEFAULT_MODEL
 
 ARMS = ("gold", "frozen:yesno", "self:likelihood")
 OPTIONS = {  # where the option is not the field's name
@@ -23,7 +23,7 @@ OPTIONS = {  # where the option is not the field's name
 }
 
 
-@app.command()
+@command(loads="gapbench.loop.rounds")
 def loop(
     suite: Annotated[
         str,

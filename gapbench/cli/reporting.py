@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from gapbench.cli._shared import AsJson, app, note
+from gapbench.cli._shared import AsJson, command, note, open_run
 from gapbench.errors import UserError
-from gapbench.run import Run
 
 
-@app.command()
+@command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run directory or more.")],
     out: Annotated[
@@ -38,7 +37,7 @@ def report(
     """
     from gapbench.report.publish import publish_report
 
-    opened = [Run(path) for path in runs]
+    opened = [open_run(path) for path in runs]
     if out is None:
         out = opened[0].store.path / "report.html" if len(opened) == 1 else Path("report.html")
         if not os.access(out.parent, os.W_OK):

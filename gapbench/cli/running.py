@@ -17,14 +17,22 @@ from gapbench.cli._completing import (
     task_names,
     verifier_names,
 )
-from gapbench.cli._shared import AsJson, RunPath, app, config_of, engine_options_of, finish, note, stage_of
-from gapbench.design.grow import grow, reached
+from gapbench.cli._shared import (
+    AsJson,
+    RunPath,
+    command,
+    config_of,
+    engine_options_of,
+    finish,
+    note,
+    open_run,
+    stage_of,
+)
 from gapbench.errors import UserError
-from gapbench.judging import read_spec
-from gapbench.run import DEFAULT_MODEL, DEFAULT_VERIFIERS, Run, execute
+from gapbench.models import DEFAULT_MODEL
 
 
-@app.command()
+@command(loads="gapbench.design.grow")
 def run(
     suite: Annotated[
         str,
@@ -133,6 +141,10 @@ def run(
 
     Example: gapbench run starter -m smollm2-135m -n 16 --limit 40
     """
+    from gapbench.design.grow import grow, reached
+    from gapbench.judging import read_spec
+    from gapbench.run import DEFAULT_VERIFIERS, execute
+
     config = config_of(
         suite=suite,
         model=model,
@@ -172,28 +184,28 @@ def run(
         print(json.dumps({"run": done.describe(), "estimates": []}))
 
 
-@app.command()
+@command()
 def sample(run: RunPath) -> None:
     """Draw the responses that RUN still lacks.
 
     Example: gapbench sample runs/starter-smollm2-135m
     """
-    Run(run).advance(only="sample")
+    open_run(run).advance(only="sample")
 
 
-@app.command()
+@command()
 def grade(run: RunPath) -> None:
     """Grade the responses of RUN that have no grade yet.
 
     Example: gapbench grade runs/starter-smollm2-135m
     """
-    Run(run).advance(only="grade")
+    open_run(run).advance(only="grade")
 
 
-@app.command()
+@command()
 def verify(run: RunPath) -> None:
     """Draw the verdicts that RUN still lacks.
 
     Example: gapbench verify runs/starter-smollm2-135m
     """
-    Run(run).advance(only="verify")
+    open_run(run).advance(only="verify")

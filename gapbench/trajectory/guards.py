@@ -108,7 +108,7 @@ def elicitation(base: Float, tuned: Float, forms: Sequence[Float]) -> Guard:
     """
     name = "elicitation"
     if not forms:
-        return _missing(name, "give base responses under other prompt forms, for the same prompts")
+        return _missing(name, "give a run of the base on the same questions asked otherwise (--elicitation)")
     new = ~_solved(base) & (np.nanmean(tuned >= RIGHT, axis=1, where=~np.isnan(tuned)) >= SOLVED)
     new &= np.any([~np.isnan(form).all(axis=1) for form in forms], axis=0)
     if not new.any():
@@ -134,7 +134,8 @@ def false_positives(rate: float | None, responses: int) -> Guard:
     """Chance that the grader passes some response to a prompt that nothing solves: 1 - (1 - f)^K."""
     if rate is None:
         return _missing(
-            "false_positives", "give the grader's false-positive rate, from `gapbench validate` or a regrade"
+            "false_positives",
+            "give the rate at which the grader passes wrong answers, from a regrade (--false-positives)",
         )
     bound = 1.0 - (1.0 - rate) ** responses
     note = f"chance that one of {responses} wrong responses is graded right"
