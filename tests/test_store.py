@@ -245,3 +245,17 @@ def test_a_full_disk_is_told_to_the_next_row(store: RunStore, monkeypatch: pytes
 
     with pytest.raises(OSError, match="No space left"):
         write()
+
+
+def test_a_run_that_is_no_longer_where_it_was_named_is_no_empty_run(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with store.writing() as writer:
+        writer.extend([response(0)])
+    monkeypatch.chdir(tmp_path)
+    named = RunStore.open("run")
+    assert len(named.rows(Response)) == 1
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="not here any more"):
+        named.rows(Response)

@@ -210,13 +210,15 @@ class RunStore:
         return [shards[stem] for stem in sorted(shards)]
 
     def refuse_lost(self, table: str) -> None:
-        """Check that no shard of a table is lost.
+        """Check that no shard of a table is lost, nor the run itself.
 
         Raises
         ------
         UserError
-            If one is.
+            If one is, or the directory was moved, or is named from another working directory than this one.
         """
+        if not self.exists:
+            raise UserError(f"{self.path}: the run is not here any more, seen from {Path.cwd()}; open it anew")
         for path, rows in self.listed.lost(table).items():
             raise UserError(f"{path}: lost, and {rows:,} rows with it; {mend(path, lost=True)}")
 
