@@ -14,7 +14,6 @@ from gapbench.records import Prompt
 from gapbench.tasks import list_suites, list_tasks, load_suite, sources, suites_dir
 from gapbench.tasks.sources import HubSource, NotAvailable
 from gapbench.verifiers.tool import Tool
-from tests.conftest import ROOT
 from tests.test_tasks import SUMS, only, refused, task
 
 SUITES = ["starter", "core", "math", "code", "factual", "reasoning", "science", "open", "all"]
@@ -506,7 +505,8 @@ def test_rows_may_stand_in_the_suite_itself(tmp_path):
     assert "field 'source.rows'" in refused(suite_file(tmp_path, "a", task(source={"rows": []})))
 
 
-# what the README shows
+# a suite from a package
+
 
 
 def install(folder, name, target, monkeypatch):
@@ -537,34 +537,3 @@ def test_a_python_function_may_return_what_the_yaml_would_say(tmp_path, monkeypa
         "[gapbench.tasks]\nmade = gapbench_made:wrong\n"
     )
     assert "gapbench_made.py:wrong: is empty or no mapping" in refused("made")
-
-
-def test_the_examples_of_the_readme(tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = {
-        kind: re.search(rf"```{kind}\n# {name}\n(.*?)```", text, re.DOTALL)
-        for kind, name in {"yaml": "rivers.yaml", "python": "gapbench_doubles.py"}.items()
-    }
-    if not all(blocks.values()):
-        pytest.skip("README.md shows no task yet")
-    path = tmp_path / "rivers.yaml"
-    path.write_text(blocks["yaml"][1])
-    capitals, mouths = load_suite(path).tasks
-    assert capitals.prompts
-    asked = {
-        p.question: p
-        for split in ("measure", "calibrate")
-        for p in load_suite(path, split=split).tasks[1].prompts
-    }
-    assert len(asked) == 6
-    nile = asked["Which sea or ocean does the Nile flow into?"]
-    assert mouths.grader().grade(nile, "The Mediterranean.").utility == 1
-    assert mouths.grader().grade(nile, "The Black Sea.").utility == 0
-    (tmp_path / "gapbench_doubles.py").write_text(blocks["python"][1])
-    target = re.search(r'gapbench\.tasks"\]\ndoubles = "(.*)"', text)[1]
-    install(tmp_path, "doubles", target, monkeypatch)
-    (doubles,) = load_suite("doubles").tasks
-    assert len(doubles.prompts) > 100
-    for p in doubles.prompts:
-        assert int(p.reference[0]) == 2 * int(re.search(r"\d+", p.question)[0])
-        assert doubles.grader().grade(p, p.reference[0]).utility == 1
