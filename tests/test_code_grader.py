@@ -147,6 +147,14 @@ def test_programs_agree_when_their_syntax_trees_do(one, other, same):
     assert (forms[0] == forms[1]) == same
 
 
+def test_every_python_spells_a_program_the_same():
+    program = (
+        "class Sum(list, metaclass=type):\n    async def add(self, *, a=None, **b) -> int:\n"
+        "        return f'{a!r:>3}' if (lambda: [])() else {**b}\n\ndef add(a, b): return a + b\n"
+    )
+    assert normal_form(program) == "9d198aa0e9b804b3eba47e3f8591b81e"  # of Python 3.11
+
+
 HOSTILE_TEXT = ["(" * 20_000, "[" * 10_000 + "]" * 10_000, "-" * 20_000 + "1", "x." * 10_000 + "y", "```" * 6000, "\n" * 20_000,
                 "def add(a, b):\n" * 1000, "import x\n" * 2000, "'''" * 5000, "def add(a, b):\n    return '\udce9'", "\0" * 50, "a=" * 9000 + "1",
                 "lambda: " * 2000 + "0", "if a:\n" + "".join(" " * n + "if a:\n" for n in range(1, 150)), "f'{" * 3000, "9" * 20_000]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -73,7 +74,14 @@ def normal_form(program: str) -> str:
             node.returns = None
         elif isinstance(node, ast.arg):
             node.annotation = None
-    return blake2b(ast.dump(tree).encode("utf-8", "replace"), digest_size=16).hexdigest()
+        # A run may be resumed under another Python, so all have to spell a tree as 3.11 does.
+        if not getattr(node, "type_params", True):
+            del node.type_params  # type: ignore[attr-defined]
+    if sys.version_info >= (3, 13):
+        text = ast.dump(tree, show_empty=True)
+    else:
+        text = ast.dump(tree)
+    return blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _is_text(node: ast.stmt) -> bool:
