@@ -84,6 +84,32 @@ print("done")
     assert (outcome.status, outcome.stdout) == ("ok", "done\n")
 
 
+# What imports a module only once it is used; which ones do depends on the version of Python.
+AT_FIRST_USE = {
+    "most common": "from collections import Counter\nprint(Counter('aab').most_common(1))",
+    "mode": "import statistics\nprint(statistics.mode([1, 2, 2]))",
+    "copy": "from collections import UserDict\nclass Own(UserDict): pass\nprint(Own(a=1).copy())",
+    "dispatch": "from functools import singledispatch\n@singledispatch\ndef f(x): return 1\nprint(f(2))",
+    "seed": "import random\nrandom.seed('abc')\nprint(random.random())",
+    "split": "import re\nprint(re.split('a', 'bab', 1), re.findall('[[a]', 'a'))",
+    "protocol": "from typing import SupportsIndex\nprint(isinstance(3, SupportsIndex))",
+    "traceback": "import traceback\ntry: lenn\nexcept NameError: print(traceback.format_exc())",
+    "log": "import logging\ntry: 1 / 0\nexcept ZeroDivisionError: logging.exception('no')\nprint(1)",
+    "long division": "print(7**30000 // 3**20000 % 7)",
+    "long text": "import sys\nsys.set_int_max_str_digits(0)\nprint(len(str(10**50000)), int('7' * 50000) % 7)",
+    "name": "exec('é = 1')\nprint(eval(r\"'\\N{BULLET}'\"))",
+    "digest": "import uuid\nprint(uuid.uuid5(uuid.NAMESPACE_DNS, 'a'))",
+    "hexadecimal": "import codecs\nprint(codecs.encode(b'a', 'hex'))",
+}
+
+
+@pytest.mark.parametrize("name", AT_FIRST_USE)
+def test_what_the_library_imports_at_first_use_is_there(name):
+    outcome = run(AT_FIRST_USE[name])
+    assert outcome.status == "ok"
+    assert outcome.stdout
+
+
 def test_sets_come_in_the_same_order_every_time():
     source = "print(list({'apple', 'pear', 'fig', 'plum'}))"
     assert len({run(source).stdout for _ in range(3)}) == 1

@@ -82,8 +82,20 @@ MODULES = frozenset(
         "weakref", "zlib",
     }
 )  # fmt: skip
-# Modules that import another only when one of their functions is called.
-LAZY = {"datetime": ["_strptime"], "time": ["_strptime"], "codecs": ["encodings.rot_13", "encodings.latin_1"]}
+# Imported by what is there from the start, but only once it is used: `Counter.most_common` imports heapq, a warning the
+# module of that name, and from Python 3.12 on a division of long integers _pylong.
+AT_FIRST_USE = ["_pylong", "copy", "heapq", "unicodedata", "warnings", "weakref"]
+# Modules that import another only when one of their functions is called, in one version of Python or another.
+LAZY = {
+    "codecs": ["encodings.rot_13", "encodings.hex_codec", "encodings.latin_1"],
+    "datetime": ["_strptime"],
+    "logging": ["tokenize"],
+    "random": ["_sha2"],
+    "time": ["_strptime"],
+    "traceback": ["tokenize"],
+    "typing": ["inspect"],
+    "uuid": ["hashlib"],
+}
 
 
 def filter_program(machine: str) -> bytes:
@@ -164,23 +176,28 @@ def lock() -> None:
 
 
 def preload(texts: list[str]) -> None:
-    """Import the standard modules that the programs name, since nothing can be opened after `lock`."""
+    """Import the standard modules that the programs name or may need, since nothing can be opened after `lock`."""
+    _load(AT_FIRST_USE)
     for text in texts:
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Import):
-                    _load([alias.name for alias in node.names])
+                    _load_allowed([alias.name for alias in node.names])
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    _load([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+                    _load_allowed([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+
+
+def _load_allowed(names: list[str]) -> None:
+    for name in names:
+        top = name.partition(".")[0]
+        if top in MODULES and "__" not in name:
+            _load([name, *LAZY.get(top, ())])
 
 
 def _load(names: list[str]) -> None:
     for name in names:
-        top = name.partition(".")[0]
-        if top in MODULES and "__" not in name:
-            for wanted in (name, *LAZY.get(top, ())):
-                with contextlib.suppress(Exception):  # the program's own import then says what is wrong
-                    __import__(wanted)
+        with contextlib.suppress(Exception):  # the program's own import then says what is wrong
+            __import__(name)
 
 
 def prepare(job: dict[str, Any]) -> None:
