@@ -89,6 +89,20 @@ def install(folder: Path, wheel: Path) -> Installed:
     return Installed(folder, wheel)
 
 
+def other_python(minor: int) -> str:
+    """Another version of Python on this machine, on the path or among pyenv's; skips where there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [
+        shutil.which(f"python3.{minor}"),
+        *sorted(pyenv.glob(f"versions/3.{minor}.*/bin/python3.{minor}")),
+    ]
+    for python in filter(None, found):  # what pyenv has on the path may lead to no version
+        done = subprocess.run([python, "-c", "import sys; print(sys.version_info[1])"], capture_output=True)
+        if done.stdout.strip() == str(minor).encode():
+            return str(python)
+    pytest.skip(f"there is no Python 3.{minor} here")
+
+
 def build(kind: str, source: Path, out: Path, python: str) -> Path:
     """Build a `wheel` or `sdist` of a source tree as any frontend does: by the backend's hook."""
     program = f"import hatchling.build as b; print(b.build_{kind}({str(out)!r}))"

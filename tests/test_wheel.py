@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import gapbench
 from gapbench.tasks import list_suites
 from tests.conftest import ROOT, document
-from tests.installed import Installed, backend, finish, from_sdist, installed, sdist  # noqa: F401
+from tests.installed import Installed, backend, finish, from_sdist, installed, other_python, sdist  # noqa: F401
+from tests.test_sandbox import AT_FIRST_USE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # a busy machine is no failure
 
@@ -39,6 +43,46 @@ def test_a_wheel_has_the_package_its_suites_and_nothing_beside(installed: Instal
     assert {name for name in names if name.startswith("gapbench/")} - {
         name for name in names if name.startswith("gapbench/suites/")
     } == {name for name in known if (ROOT / name).is_file()}
+
+
+def test_its_metadata_name_the_versions_of_python_it_runs_on(installed: Installed) -> None:  # noqa: F811
+    with zipfile.ZipFile(installed.wheel) as archive:
+        text = archive.read(f"gapbench-{gapbench.__version__}.dist-info/METADATA").decode()
+    told = message_from_string(text)
+    wanted = SpecifierSet(told["Requires-Python"])
+    named = {one.rpartition(" ")[2] for one in told.get_all("Classifier", []) if ":: Python :: 3." in one}
+    assert (
+        named == {f"3.{minor}" for minor in range(40) if f"3.{minor}" in wanted} == {"3.11", "3.12", "3.13"}
+    )
+
+
+@pytest.mark.parametrize("minor", [11, 12, 13])
+def test_another_python_takes_it(minor: int, installed: Installed, tmp_path: Path) -> None:  # noqa: F811
+    """Without the libraries, which are this Python's: it installs and compiles, and runs what needs none."""
+    finish([other_python(minor), "-m", "venv", "--without-pip", str(tmp_path / "env")], tmp_path)
+    python = str(tmp_path / "env" / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    finish([*pip, "install", "--no-deps", "--no-index", "--no-compile", str(installed.wheel)], tmp_path)
+    where = finish([python, "-c", "import gapbench; print(gapbench.__path__[0])"], tmp_path, installed.env)
+    package = Path(where.stdout.strip())
+    assert package.is_relative_to(tmp_path)
+    finish([python, "-W", "error", "-m", "compileall", "-q", str(package)], tmp_path)
+    if sys.platform == "linux":
+        program = (
+            "import json, sys\nfrom gapbench.isolation.sandbox import run\n"
+            "found = {name: run(source) for name, source in json.load(sys.stdin).items()}\n"
+            "print({name: one for name, one in found.items() if one.status != 'ok' or not one.stdout})"
+        )
+        done = subprocess.run(
+            [python, "-c", program],
+            input=json.dumps(AT_FIRST_USE),
+            cwd=tmp_path,
+            env=installed.env,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.stdout == "{}\n", done.stderr
 
 
 def test_both_ways_to_a_wheel_give_the_same(installed: Installed, from_sdist: Installed) -> None:  # noqa: F811
