@@ -75,7 +75,7 @@ def controlled(
     measured = there & ~np.isnan(target) & ~np.isnan(cheap).any(axis=1)
     codes = np.arange(len(target)) if clusters is None else clusters
     first = _alike_halves(codes, measured, seed)
-    total, count = there.sum(), measured.sum()
+    total, count = int(there.sum()), int(measured.sum())
     of_measured, of_all = np.zeros(len(target)), np.zeros(len(target))
     for half in (first, ~first):
         slope = _coefficient(target, cheap, whole, measured & ~half, 1 / max(count, 1), 1 / max(total, 1))

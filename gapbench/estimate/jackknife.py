@@ -90,7 +90,7 @@ def leave_one_out(panel: Panel, measure: Callable[[Panel], Measures]) -> dict[Ke
         there = columns[:, 0] > 0
         found[key] = Spread(
             form,
-            columns.sum(axis=0) / max(there.sum(), 1),
+            columns.sum(axis=0) / max(int(there.sum()), 1),
             ((size - 1) / size * (second[key] - outer))[there],
             (used - 1)[there],
         )
