@@ -459,7 +459,7 @@ def test_hostile_replies_neither_raise_nor_hang(kind):
         assert graded.utility == 0
         assert len(graded.answer or "") <= 1000
         json.dumps([graded.answer, graded.cluster])
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300  # 5 s of processor time a call, on a busy machine
 
 
 @pytest.mark.slow

@@ -620,4 +620,4 @@ def test_a_megabyte_takes_no_time(piece):
     for verifier, end in ((CotBinary(), "x"), (CotBinary(), "Verdict: correct"), (CotScore(), "Score: 7")):
         start = time.process_time()
         verifier.parse(reply(text + end))
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < 10  # .6 s on an idle core; hours if it were quadratic

@@ -521,7 +521,7 @@ def test_names_paths_and_numbers_that_are_wrong(tmp_path):
         ("rows.csv", b"n,n\n1,2\n", "columns must have names, each once"),
         ("rows.csv", b"n,answer\n", "has no rows"),
         ("rows.parquet", b"PAR1 torn", "not a whole Parquet file"),
-        ("rows.jsonl.gz", gzip.compress(b'{"n": 1, "answer": "a"}\n')[:-9], "not a whole gzip file"),
+        ("rows.jsonl.gz", gzip.compress(b'{"n": 1, "answer": "a"}\n', mtime=0)[:-9], "not a whole gzip file"),
         ("rows.jsonl.gz", b"plain", "not a whole gzip file"),
         ("rows.txt", b"x", "format '.txt' is not known"),
         ("rows.pkl", b"x", "format '.pkl' is not known"),
