@@ -301,10 +301,26 @@ def test_object_frame_and_document_draw_the_same() -> None:
     same(DRAWN["roc_within"], lambda ax: plots.plot_roc(panels, ax, domain="factual"))
     curves = through_csv(plots.roc_frame(panels, domain="factual"))
     same(DRAWN["roc_within"], lambda ax: plots.plot_roc(curves, ax, domain="factual"))
+    names = ["yesno", "majority", "likelihood"]
     shuffled = scores().sample(frac=1.0, random_state=0)
-    same(DRAWN["roc_within"], lambda ax: plots.plot_roc(
-        shuffled, ax, domain="factual", verifiers=["yesno", "majority", "likelihood"]
-    ))  # fmt: skip
+    shuffled = pd.concat(
+        [shuffled[shuffled["verifier"] == name] for name in names]
+    )  # colours go by their order
+    same(DRAWN["roc_within"], lambda ax: plots.plot_roc(shuffled, ax, domain="factual", verifiers=names))
+
+
+def test_a_verifier_looks_the_same_whatever_others_are_drawn() -> None:
+    panels = panels_of(scores())
+    all_of_them, one = (
+        drawn(lambda ax, own=own: plots.plot_roc(panels, ax, domain="factual", verifiers=own))
+        for own in (None, ["likelihood"])
+    )
+    looks = {
+        line.get_label().partition(":")[0]: (line.get_color(), line.get_marker())
+        for line in all_of_them.lines
+    }
+    (alone,) = [line for line in one.lines if not line.get_label().startswith("_")]
+    assert (alone.get_color(), alone.get_marker()) == looks["likelihood"]
 
 
 def test_replicates_of_one_response_are_averaged() -> None:

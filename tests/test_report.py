@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import io
@@ -25,16 +26,18 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from rich.console import Console
 
+import gapbench
 from gapbench.errors import UserError
 from gapbench.estimate.results import Estimate, Estimates
 from gapbench.estimate.table import estimate_panels
 from gapbench.panel import Panel, Scores
-from gapbench.report import content, firstscreen, quality, summary
+from gapbench.report import about, content, firstscreen, grids, quality, summary
+from gapbench.report.captions import CAPTIONS
 from gapbench.report.cells import minus
 from gapbench.report.costs import cost_lines, engine_share, stage_costs
 from gapbench.report.definitions import DEFINITIONS
 from gapbench.report.examples import MOST, choose
-from gapbench.report.figures import report_figures
+from gapbench.report.figures import report_figures, selection_figure
 from gapbench.report.html import TEMPLATES, write_report
 from gapbench.report.pages import RunPage
 from gapbench.report.plots import (
@@ -43,6 +46,7 @@ from gapbench.report.plots import (
     plot_selection_curves,
     save_figure,
 )
+from gapbench.report.style import COLOURS, PAPER
 from gapbench.report.svg import draw
 from gapbench.report.tables import print_table
 from gapbench.report.text import interval, number, one_line, visible
@@ -367,6 +371,10 @@ def test_a_frame_is_as_good_as_estimates(estimates: Estimates) -> None:
     assert [repr(each) for each in back] == [repr(each) for each in estimates]
     with pytest.raises(UserError, match="no column 'flags'"):
         as_estimates(estimates.to_frame().drop(columns="flags"))
+    flags = ("pool=16", "partial:5 of 25 tasks", "wide")
+    part = Estimates(replace(each, flags=flags) for each in estimates)
+    back = as_estimates(part.to_frame())
+    assert {each.flags for each in back} == {flags}, "one flag has spaces of its own"
 
 
 def test_one_model_at_a_time(estimates: Estimates) -> None:
@@ -426,7 +434,10 @@ def test_cards_of_many_runs_stay_short(estimates: Estimates) -> None:
         assert sum(len(text) for _, text in card.said) < 600
         assert not any("run-1: " in text for _, text in card.said)
     assert nine[0].answer == two[0].answer == "+0.013 to +0.025"
-    assert "each of the 9 runs" in nine[0].said[0][1]
+    said = " ".join(text for _, text in nine[0].said)
+    assert "adds +0.025 (yesno) and +0.013 (majority)" in said
+    assert "least and most of 2 verifiers and 9 runs" in nine[0].measure
+    assert nine[1].said[0][1] == "Runs of 9 where a verifier shows a gap: arithmetic 9 and ordering 9."
     assert nine[2].said[1][1].startswith("99 intervals were looked at")
 
 
@@ -441,12 +452,12 @@ def test_what_covers_some_tasks_only_is_not_called_all_domains(estimates: Estima
     assert much.answer == "+0.013"
     said = [text for _, text in much.said]
     assert "yesno can judge 2 of 6 tasks only; it adds +0.025 [+0.007, +0.043] there (best@8)." in said
-    last = firstscreen.grid([("", View(partial))]).rows[-1]
+    last = grids.grid([("", View(partial))]).rows[-1]
     assert [one.interval for one in last[2:]] == ["[+0.007, +0.043], 2 of 6 tasks", "[−0.017, +0.042]"]
 
 
 def test_the_grid_and_the_columns_of_several_runs_hold_the_same_numbers(estimates: Estimates) -> None:
-    grid = firstscreen.grid([("", View(estimates))])
+    grid = grids.grid([("", View(estimates))])
     assert grid.headings == ("Domain", "Accuracy", "yesno, best@8", "majority, best@16")
     cells = {row[0].text: row[2] for row in grid.rows}
     assert (cells["arithmetic"].text, cells["arithmetic"].kind) == ("+0.062", "gap")
@@ -457,14 +468,14 @@ def test_the_grid_and_the_columns_of_several_runs_hold_the_same_numbers(estimate
     assert min(strip.low for strip in strips) == 0
     assert max(strip.high for strip in strips) == 100
     other = altered(estimates, "arithmetic", "yesno", value=-0.05, low=-0.08, high=-0.02)
-    side = firstscreen.side_by_side([("one", View(estimates)), ("two", View(other))])
+    side = grids.side_by_side([("one", View(estimates)), ("two", View(other))])
     assert side.headings == ("Domain", "What", "one", "two")
     found = next(row for row in side.rows if (row[0].text, row[1].text) == ("arithmetic", "yesno"))
     assert [(cell.text, cell.kind) for cell in found[2:]] == [("+0.062", "gap"), ("−0.050", "worse")]
     few = Estimates(
         each for each in estimates if each.n != 16
     )  # another N: nothing at n = 16 to compare with
-    apart = firstscreen.side_by_side([("one", View(estimates)), ("two", View(few))])
+    apart = grids.side_by_side([("one", View(estimates)), ("two", View(few))])
     pools = [row for row in apart.rows if row[1].text == "majority"]
     assert all("best@16" in row[1].interval and row[3].text == "not measured" for row in pools)
 
@@ -661,8 +672,8 @@ def test_saved_figures_are_the_same_bytes_every_time(
 
 # page
 
-SECTIONS = ("headline", "domains", "comparison", "curves", "verifiers", "scaling", "projection", "training", "examples",
-            "quality", "control", "cost", "limits", "definitions", "manifest")  # fmt: skip
+SECTIONS = ("headline", "domains", "curves", "verifiers", "projection", "examples", "quality", "control", "cost", "absent",
+            "limits", "definitions", "manifest")  # fmt: skip
 
 
 def check_inert(page: Page) -> None:
@@ -708,6 +719,9 @@ def test_page_has_every_section_and_every_definition(page: Page) -> None:
     assert sum(tag == "svg" and attrs.get("role") == "img" for tag, attrs in page.elements) == 3
     assert sum(tag == "figcaption" for tag, _ in page.elements) == 3
     assert sum(tag == "h1" for tag, _ in page.elements) == 1
+    absent = page.section("absent")
+    for name in ("Paired comparison of runs", "Scaling with pretraining compute", "--trajectory"):
+        assert name in absent, "what takes more runs is named in one place"
 
 
 def test_tables_have_captions_and_scopes(page: Page) -> None:
@@ -840,10 +854,89 @@ def test_colours_can_be_told_from_the_page() -> None:
     assert all(contrast(themes[1][f"series-{place}"], themes[1]["paper"]) >= 3 for place in range(6))
 
 
+def test_a_page_speaks_of_what_it_has(estimates: Estimates, panels: list[Panel], tmp_path: Path) -> None:
+    plain, boxes = first(1, estimates, panels)
+    bare = Estimates(replace(each, flags=()) for each in plain if each.verifier != "mute")
+    assert "Flags" not in content.headline_table(View(bare)).headings
+    assert "Flags" in content.headline_table(View(estimates)).headings
+    page = rendered(tmp_path / "r.html", bare, boxes, MANIFEST, [])
+    said = page.section("domains")
+    assert "the interval lies above zero" in said
+    assert "fewer than 20 prompts" not in said, "no reading but those on the page is explained"
+
+
+def test_a_pooled_control_stands_where_it_must_be_zero(estimates: Estimates) -> None:
+    """Over several tasks a pooled gap keeps what choosing the easier task gives: that is no fault of the scores."""
+    table = content.choice_table(View(estimates), content.CONTROLS, "t", "")
+    pooled = [place for place, name in enumerate(table.headings) if "pooled" in name]
+    assert len(pooled) == 2
+    for row in table.rows:
+        stands = {row[place].text != "–" for place in pooled}
+        assert stands == {row[0].text != "all domains"}
+        assert row[2].text != "–", "the control of the macro gap stands everywhere"
+
+
+def test_facts_of_several_runs_are_said_once(estimates: Estimates) -> None:
+    created = ("2026-11-23T04:13:28+00:00", "2026-11-23T06:13:28+02:00", "some day")
+    runs = [
+        (f"run-{place}", View(estimates), {**MANIFEST, "created": one}) for place, one in enumerate(created)
+    ]
+    same = dict(about.common_facts(runs))
+    assert same["Prompts"] == "288 in 6 domains"
+    table = about.runs_table(runs)
+    assert table.headings == ("Run", "Run started")
+    assert [row[1].text for row in table.rows] == ["2026-11-23 04:13 UTC"] * 2 + ["some day"]
+    assert "Run started" not in same
+
+
+def test_what_several_runs_share_stands_side_by_side(
+    estimates: Estimates, panels: list[Panel], tmp_path: Path
+) -> None:
+    one = run_page(estimates, panels, MANIFEST, [])
+    pages = [replace(one, label=f"run-{place}", figures=(), verifier_figures=()) for place in range(3)]
+    path = write_report(tmp_path / "r.html", pages)
+    page = Page(path.read_text(encoding="utf-8"))
+    check_inert(page)
+    assert page.section("quality").count("Responses by task") == 3
+    auc = page.source[page.source.index('id="t-auc"') :].partition("</table>")[0]
+    assert auc.count("run-") == 3
+    assert auc.count('<th scope="row"') == 2 * 2 * 7, "two verifiers in six domains and over all"
+    folded = re.findall(r"<details>\s*<summary>run-1", page.source)
+    assert len(folded) == 8 - 1, "a run's own tables are closed, but for the curves of the first"
+
+
+def test_hatches_follow_the_page_into_the_dark() -> None:
+    figure = Figure()
+    ax = figure.subplots()
+    ax.barh([0], [1], facecolor=PAPER, edgecolor=COLOURS[1], hatch="////")
+    CAPTIONS["hatched"] = ("Hatched", "")
+    try:
+        (drawn,) = draw({"hatched": figure})
+    finally:
+        del CAPTIONS["hatched"]
+    assert "#" + PAPER[1:] not in drawn.svg
+    assert not re.search(r'fill="#', drawn.svg), "an attribute cannot follow the colours of the page"
+    assert '<rect x="0" y="0" width="73" height="73" style="fill: var(--paper)"' in drawn.svg
+    assert 'style="fill: none"' in drawn.svg, "the ground of a figure is the page's"
+
+
+def test_a_label_of_the_x_axis_stands_under_each_column(estimates: Estimates, panels: list[Panel]) -> None:
+    figure = selection_figure(first(3, estimates, panels)[0])  # four panels in rows of three
+    assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, True, True, True]
+    assert figure.get_supxlabel() == ""
+
+
+def test_no_module_draws_by_pyplot() -> None:
+    for path in Path(gapbench.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert "pyplot" not in ast.unparse(node), path
+
+
 def test_limits_are_computed_from_the_run(page: Page) -> None:
     limits = page.section("limits")
     assert "none of a domain's 48 prompts" in limits
-    assert "up to about 6% of such prompts" in limits
+    assert "up to about 6\u00a0% of such prompts" in limits
     assert "beyond n = 16" in limits
     assert "(here 0.7)" in limits
     assert "gcd-task: made up" in limits
@@ -902,7 +995,7 @@ def test_report_of_the_real_estimator(panels: list[Panel], tmp_path: Path) -> No
     assert view.silent == ["mute"]
     assert view.headline_n("yesno") == 8
     for choices in (content.HEADLINE, content.FILTERS, content.QUALITY, content.CONTROLS):
-        table = content.choice_table([("", view)], choices, "t", "")
+        table = content.choice_table(view, choices, "t", "")
         for choice, cell in zip(choices, table.rows[0][table.heads :], strict=True):
             assert cell.kind != "none", choice
     assert {each.quantity for each in found} <= set(DEFINITIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import shutil
@@ -109,7 +110,7 @@ def test_a_page_is_whole_and_asks_for_nothing(
     assert {one["url"] for one in requests} <= {path.as_uri(), "data:,"}
     assert path.as_uri() in {one["url"] for one in requests}
     found = browser.execute_script("return Array.from(document.querySelectorAll('section'), (one) => one.id)")
-    assert found == list(SECTIONS)
+    assert found == list(SECTIONS)  # what takes several runs is named under `absent` here
     # What is far down is laid out on the way there.
     for section in SECTIONS:
         shown = "document.getElementById(arguments[0]).scrollIntoView(); return document.getElementById(arguments[0]).innerText"
@@ -217,7 +218,7 @@ def test_a_narrow_page_does_not_scroll_sideways(
     assert min(small) >= 12
 
 
-def test_light_dark_print_and_without_script(browser: Any, page: Path) -> None:
+def test_light_dark_print_and_without_script(browser: Any, page: Path, several: Path) -> None:
     ground = "return getComputedStyle(document.body).backgroundColor"
     opened(browser, page)
     assert browser.execute_script(ground) == "rgb(255, 255, 255)"
@@ -230,6 +231,16 @@ def test_light_dark_print_and_without_script(browser: Any, page: Path) -> None:
     opened(browser, page, dark=True, media="print")
     assert browser.execute_script(ground) == "rgb(255, 255, 255)"
     assert browser.execute_script(hidden), "what is folded is printed"
+    opened(browser, several, media="print")
+    assert not browser.execute_script(hidden), "of several runs only what a reader has opened"
+    headings = (
+        "return Array.from(document.querySelectorAll('.sortable thead th'), (one) => [getComputedStyle(one, '::before').content,"
+        " JSON.stringify(one.textContent), getComputedStyle(one.firstElementChild).display])"
+    )
+    for shown, name, button in browser.execute_script(headings):
+        assert (shown, button) == (name, "none"), (
+            "Chromium does not repeat a button at the head of the next sheet"
+        )
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
@@ -250,7 +261,47 @@ def test_everything_that_takes_the_focus_has_a_name(browser: Any, page: Path) ->
         return str(node.get(what, {}).get("value", ""))
 
     live = [node for node in tree if not node.get("ignored")]
-    roles = {"button", "link", "region", "image", "img", "table", "columnheader", "DisclosureTriangle"}
+    roles = {
+        "button",
+        "link",
+        "region",
+        "group",
+        "image",
+        "img",
+        "table",
+        "columnheader",
+        "DisclosureTriangle",
+    }
     named = [node for node in live if said(node, "role") in roles]
-    assert {"button", "link", "region", "table"} <= {said(node, "role") for node in named}
-    assert [said(node, "role") for node in named if not said(node, "name")] == []
+    assert {"button", "link", "region", "group", "table"} <= {said(node, "role") for node in named}
+    tabled = "return Array.from(document.querySelectorAll('.scroll'), (one) => one.getAttribute('aria-labelledby') ?? one.ariaLabel)"
+    assert all(browser.execute_script(tabled))
+    unnamed = [said(node, "role") for node in named if not said(node, "name")]
+    assert set(unnamed) <= {"group"}, "a folded part is a group, and its button has the name"
+
+
+def test_the_tab_key_stops_where_there_is_something_to_do(browser: Any, page: Path) -> None:
+    opened(browser, page)
+    focused = (
+        "const one = document.activeElement, style = getComputedStyle(one);"
+        "return [one.tagName, one.className, one.scrollWidth > one.clientWidth, style.outlineStyle, parseFloat(style.outlineWidth)]"
+    )
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    tags = []
+    for _ in range(40):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        tag, name, scrolls, outline, width = browser.execute_script(focused)
+        tags.append(tag)
+        assert outline == "solid"
+        assert width >= 2, "the focus is seen"
+        assert name != "scroll" or scrolls, "what fits is no stop"
+    assert {"A", "BUTTON"} <= set(tags)
+    levels = browser.execute_script(
+        "return Array.from(document.querySelectorAll('h1, h2, h3, h4'), (one) => Number(one.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert max(later - level for level, later in itertools.pairwise(levels)) <= 1, (
+        "no level of headings is left out"
+    )

@@ -6,7 +6,6 @@ A frame may have been through CSV or JSON: missing words may be NaN, and `flags`
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, cast
@@ -22,6 +21,7 @@ from gapbench.estimate.results import Estimate, Estimates
 from gapbench.panel import Panel, Scores
 from gapbench.projection.forecast import PROJECTIONS
 from gapbench.projection.results import DomainProjection, OverOptimisation, Projection, Value
+from gapbench.report.view import FLAG
 from gapbench.scaling.contrasts import SlopeContrasts
 from gapbench.scaling.points import Points, points_from_frame
 from gapbench.scaling.scale import Scaling, scale
@@ -34,7 +34,6 @@ Document = Mapping[str, Any]
 Row = TypeVar("Row")
 
 SCORED = ("domain", "prompt_id", "utility", "verifier", "score")
-FLAG = re.compile(r"partial:\d+ of \d+ tasks|\S+")  # the one flag of several words
 RESERVES = ("accuracy", "reserve_measured", "reserve_identified", "reserve_coverage")
 
 

@@ -9,7 +9,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLUMNS = 3
+from gapbench.report.panels import panels
+
 Item = TypeVar("Item")
 
 
@@ -26,12 +27,7 @@ def grid(
     items: Sequence[Item], draw: Callable[[Item, Axes], object], *, panel: tuple[float, float]
 ) -> Figure:
     """One panel for each item, at most three in a row, of the given width and height in inches."""
-    columns = min(COLUMNS, len(items))
-    lines = -(-len(items) // columns)
-    figure = Figure(figsize=(panel[0] * columns, panel[1] * lines))
-    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for item, ax in zip(items, axes, strict=False):
+    figure, axes = panels(len(items), *panel)
+    for item, ax in zip(items, axes, strict=True):
         draw(item, ax)
-    for ax in axes[len(items) :]:
-        ax.remove()
     return figure

@@ -208,15 +208,19 @@ def plot_roc(
         As `roc_frame` does.
     """
     if isinstance(data, pd.DataFrame) and "fpr" in data.columns:
+        known = list(dict.fromkeys(data["verifier"]))
         curves = data[(data["domain"] == domain) & (data["kind"] == kind)]
         if verifiers is not None:
             curves = curves[curves["verifier"].isin(verifiers)]
     else:
-        curves = roc_frame(data, domain=domain, verifiers=verifiers, kind=kind)
+        panels = panels_of(data)
+        known = list(dict.fromkeys(name for panel in panels for name in panel.scores))
+        curves = roc_frame(panels, domain=domain, verifiers=verifiers, kind=kind)
     view = None if estimates is None else View(estimates_of(estimates))
-    for index, (name, curve) in enumerate(curves.groupby("verifier", sort=False)):
-        if not index:
+    for place, (name, curve) in enumerate(curves.groupby("verifier", sort=False)):
+        if not place:
             ax.plot(curve["fpr"], curve["blind"], color=GREY, linewidth=1.0, zorder=1)
+        index = known.index(name)  # a verifier looks the same whatever others are drawn
         hue, line = colour(index), dashes(index)
         fpr, tpr, low, high = (curve[one].to_numpy(dtype=float) for one in ("fpr", "tpr", "low", "high"))
         if kind == "within":

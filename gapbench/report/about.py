@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from gapbench.report.cells import Cell, Table, count_cell, listed, texts
 from gapbench.report.content import Views
 from gapbench.report.costs import stage_costs
 from gapbench.report.quality import temperatures
-from gapbench.report.text import one_line, plural
+from gapbench.report.text import one_line, percent, plural
 from gapbench.report.view import Reading, View
 
 
@@ -31,8 +32,8 @@ def limits(views: Views, manifests: Sequence[Mapping[str, Any]], *, projected: b
     if fewest and responses:
         said.append(
             f"What is rare is not seen. Something that none of a domain's {fewest} prompts showed may still happen in up "
-            f"to about {min(3 / fewest, 1):.0%} of such prompts, and an answer that none of {responses} responses gave may have "
-            f"a probability of up to about {min(3 / responses, 1):.0%} (three over the number of trials, at 95 %)."
+            f"to about {percent(min(3 / fewest, 1))} of such prompts, and an answer that none of {responses} responses gave may have "
+            f"a probability of up to about {percent(min(3 / responses, 1))} (three over the number of trials, at 95 %)."
         )
     if responses:
         beyond = (
@@ -79,7 +80,7 @@ def simulated(manifest: Mapping[str, Any]) -> bool:
 
 
 def facts(view: View, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The few facts that stand under the title, or in a line of the table of runs: the same ones for every run."""
+    """The few facts that stand under the answers, or in a line of the table of runs: the same ones for every run."""
     counts = [
         row.n_prompts for row in (view.get(domain, "accuracy", filter="") for domain in view.domains) if row
     ]
@@ -93,35 +94,55 @@ def facts(view: View, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Responses a prompt (N)", f"{view.responses}"),
         ("Verifiers", ", ".join(one_line(verifier, 40) for verifier in view.verifiers) or "none"),
         ("Temperature", ", ".join(f"{value:g}" for value in heats) or "not recorded"),
-        ("Run started", one_line(str(manifest.get("created") or "not recorded"), 40)),
+        ("Run started", _minute(str(manifest.get("created") or "not recorded"))),
     ]
+
+
+def _minute(time: str) -> str:
+    """A time to the minute, in UTC; as it is where it is none."""
+    try:
+        return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return one_line(time, 40)
+
+
+def common_facts(runs: Sequence[tuple[str, View, Mapping[str, Any]]]) -> list[tuple[str, str]]:
+    """The facts that are the same for all runs."""
+    found = [facts(view, manifest) for _, view, manifest in runs]
+    return [one for one in found[0] if all(one in own for own in found)]
 
 
 def runs_table(runs: Sequence[tuple[str, View, Mapping[str, Any]]]) -> Table:
-    """The facts of several runs, a line each."""
-    found = [(label, facts(view, manifest)) for label, view, manifest in runs]
-    rows = tuple((Cell(label), *texts(*(text for _, text in own))) for label, own in found)
-    headings = ("Run", *(name for name, _ in found[0][1]))
-    return Table("t-runs", "The runs on this page.", headings, rows)
-
-
-def reading_words() -> list[tuple[Reading, str]]:
-    """What each reading means."""
-    return [
-        ("gap", "the interval lies above zero: choosing by this verifier helps"),
-        ("worse", "the interval lies below zero: choosing by this verifier does harm"),
-        ("none", "the interval includes zero; that is no proof that there is no gap"),
-        (
-            "descriptive",
-            "fewer than 20 prompts: the numbers describe these prompts and claim nothing beyond them",
-        ),
-        ("not_estimable", "undefined, or an interval so wide that the number would mislead"),
-        (
-            "no_verdicts",
-            "no reply of the verifier could be read as a verdict here; it is left out, not scored as wrong",
-        ),
-        ("missing", "not every domain or task has this number"),
+    """In what several runs differ, a line each."""
+    same = common_facts(runs)
+    found = [
+        (label, [one for one in facts(view, manifest) if one not in same]) for label, view, manifest in runs
     ]
+    rows = tuple((Cell(label), *texts(*(text for _, text in own))) for label, own in found)
+    headings = ("Run", *dict.fromkeys(name for _, own in found for name, _ in own))
+    return Table("t-runs", "The runs on this page, and in what they differ.", headings, rows)
+
+
+def reading_words(found: Collection[Reading]) -> list[tuple[Reading, str]]:
+    """What those readings mean that a page has."""
+    return [(reading, meaning) for reading, meaning in _MEANINGS if reading in found]
+
+
+_MEANINGS: tuple[tuple[Reading, str], ...] = (
+    ("gap", "the interval lies above zero: choosing by this verifier helps"),
+    ("worse", "the interval lies below zero: choosing by this verifier does harm"),
+    ("none", "the interval includes zero; that is no proof that there is no gap"),
+    (
+        "descriptive",
+        "fewer than 20 prompts: the numbers describe these prompts and claim nothing beyond them",
+    ),
+    ("not_estimable", "undefined, or an interval so wide that the number would mislead"),
+    (
+        "no_verdicts",
+        "no reply of the verifier could be read as a verdict here; it is left out, not scored as wrong",
+    ),
+    ("missing", "not every domain or task has this number"),
+)
 
 
 def cost_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Table | None:
@@ -175,4 +196,4 @@ def cost_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Table | None:
 def _share(value: float | None) -> Cell:
     if value is None:
         return Cell("–", kind="none", order=math.nan)
-    return Cell(f"{value:.0%}", kind="num", order=value)
+    return Cell(percent(value), kind="num", order=value)

@@ -15,8 +15,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "best@n: the response the verifier scores highest. majority@n: the most frequent answer. pass@n: at least one of n "
         "is right, which is what a perfect verifier would reach. The thin level line is accuracy without choosing. Bands are "
         "95 % intervals of each curve by itself; the curves share their prompts, so they differ more surely than their "
-        "overlapping bands suggest: the paired difference is the gap above. The n axis is logarithmic. A verifier that sees "
-        "all N responses is one point at n = N.",
+        "overlapping bands suggest: the paired difference is the gap above. The n axis is logarithmic; every panel has its own scale of "
+        "accuracy. A verifier that sees all N responses is one point at n = N.",
     ),
     "score_distributions": (
         "Scores of right and of wrong responses",
@@ -38,7 +38,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "forecast": (
         "Rounds of the loop",
         "Accuracy against rounds. Drawn through, with a 95 % band: up to the horizon, a projection under the assumptions below. On "
-        "grey, dotted and hollow: scenarios, of which these data say nothing.",
+        "grey, dotted and hollow: scenarios, of which these data say nothing. Every panel has its own scale.",
     ),
     "coverage_beyond": (
         "Coverage beyond N",
@@ -47,31 +47,36 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "scaling": (
         "Relative gap against pretraining compute",
-        "A point a model with its 95 % interval, families by colour and marker; lines and bands are fitted within families.",
+        "A point a model with its 95 % interval, families by colour and marker. Lines are fitted within families, with 95 % bands: "
+        "of three models a band is wide. Under each panel the absolute gap, with no line fitted.",
     ),
     "slopes": (
         "Change per decade of compute",
-        "Slopes with 95 % intervals, by domain and family, pooled, and over families.",
+        "Slopes with 95 % intervals, by domain and family, pooled (square), and over families (diamond). Hollow: the interval "
+        "includes zero. An arrow: it goes on beyond the axis.",
     ),
     "absolute_gap": (
         "Control: the absolute gap",
-        "The same without 1 − accuracy in the denominator, which by itself raises the relative gap as models grow.",
+        "The gap itself, without 1 − accuracy in the denominator, which alone raises the relative gap as models grow. Against p(1 − p), "
+        "the room to choose, which is 0 where all answers are right or all are wrong. Bars are 95 % intervals.",
     ),
     "decomposition": (
         "What the gain is made of",
         "Sharpened: what the base could already do, done more often. Beyond: more than M base responses would have found. "
-        "Regressed: lost. Cross-fitted, so that they sum to the gain.",
+        "Regressed: lost. Cross-fitted, so that they sum to the gain, the black upright line.",
     ),
     "pass_crossing": (
         "pass@k of base and tuned model",
-        "Where the base overtakes, training has narrowed what is found in many attempts.",
+        "Of the first and the last run, with bands of 1.96 standard errors over prompts. Where the base overtakes, training has "
+        "narrowed what is found in many attempts; which is ahead goes by the measured curves, whatever their bands.",
     ),
     "checkpoints": (
         "Accuracy over the checkpoints",
-        "Points are measured; the band is a projection, where there is one.",
+        "Points are measured, with 95 % intervals. What is said of a plateau is a projection; t counts the checkpoints, the base is 0.",
     ),
     "forecasts": (
         "Forecasts that were kept, and what came",
-        "Dashed: forecasts made from an earlier run. Points: what was measured later.",
+        "Dashed, with 95 % bands: the loop with a verifier as forecast from an earlier run. Points: what was measured later. Training "
+        "need not have followed that verifier.",
     ),
 }

@@ -69,10 +69,13 @@ class Table:
     heads: int = 1
 
 
+NOTHING = Cell("–", kind="none", order=math.nan)
+
+
 def cell(row: Estimate | None, *, signed: bool = False) -> Cell:
     """An estimate as a cell; what is not estimable is a word."""
     if row is None or "no_verdicts" in row.flags:
-        return Cell("–", kind="none", order=math.nan)
+        return NOTHING
     if not drawable(row):
         return Cell(WORDS["not_estimable"], kind="word", order=math.nan)
     return value_cell(row.value, row.low, row.high, signed=signed)
@@ -101,6 +104,18 @@ def value_cell(value: float, low: float, high: float, *, signed: bool = False) -
 def count_cell(count: int) -> Cell:
     """A whole number."""
     return Cell(f"{count:,}", kind="num", order=float(count))
+
+
+def number_cell(value: float, *, signed: bool = False) -> Cell:
+    """A number without an interval, or a dash."""
+    if not math.isfinite(value):
+        return NOTHING
+    return Cell(minus(number(value, signed=signed)), kind="num", order=value)
+
+
+def p_cell(p: float) -> Cell:
+    """A p-value."""
+    return Cell("< .001", kind="num", order=p) if p < 0.001 else number_cell(p)
 
 
 Ends = tuple[float, float, float]

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from gapbench.estimate.results import Estimates
 from gapbench.panel import Panel
+from gapbench.report.panels import label_below, legend_above, panels
 from gapbench.report.plots import plot_gap_by_domain, plot_score_distributions, plot_selection_curves
 from gapbench.report.style import right_style, styled, wrong_style
 from gapbench.report.view import OVERALL, View
@@ -33,21 +33,12 @@ def selection_figure(data: Estimates | pd.DataFrame) -> Figure:
     """`plot_selection_curves` for every domain and for all of them, one panel each."""
     view = View(data)
     domains = [*view.domains, OVERALL]
-    columns = min(3, len(domains))
-    lines = -(-len(domains) // columns)
-    figure = Figure(figsize=(3.0 * columns if columns > 1 else 5.0, 0.9 + 2.2 * lines))
-    grid = figure.subplots(lines, columns, squeeze=False)
-    handles: dict[str, Artist] = {}
-    for ax, domain in zip(grid.flat, domains, strict=False):
+    figure, axes = panels(len(domains), 3.0, 2.2, more=0.9)
+    for ax, domain in zip(axes, domains, strict=True):
         plot_selection_curves(view.estimates, ax, domain=domain)
-        handles |= {str(name): handle for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    for ax in list(grid.flat)[len(domains) :]:
-        ax.remove()
-    figure.supxlabel("n, responses drawn for a prompt", fontsize="medium")
+    label_below(axes, "n, responses drawn for a prompt")
     figure.supylabel("accuracy after choosing", fontsize="medium")
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside upper left", ncols=min(4, max(len(handles), 1))
-    )
+    legend_above(figure, columns=min(4, len(axes) + 1))
     return figure
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import gapbench
-from gapbench.report import about, content, firstscreen, quality, summary
-from gapbench.report.cells import minus
+from gapbench.report import about, content, firstscreen, grids, quality, summary
 from gapbench.report.costs import HELD_UP, engine_share, stage_costs
 from gapbench.report.definitions import DEFINITIONS
-from gapbench.report.outlook import Outlook, projection_table
+from gapbench.report.outlook import Outlook, overall_table
 from gapbench.report.pages import RunPage
-from gapbench.report.text import one_line, plural, visible
+from gapbench.report.parts import Part
+from gapbench.report.shown import shown
+from gapbench.report.text import one_line, percent, plural, visible
 from gapbench.report.together import Together
 from gapbench.report.view import WORDS
 
@@ -45,47 +46,33 @@ def write_report(path: str | Path, pages: Sequence[RunPage], together: Together 
         What the runs say together.
     """
     views = [(page.label, page.view) for page in pages]
+    runs = [(page.label, page.view, page.manifest) for page in pages]
     manifests = [page.manifest for page in pages]
     outlooks = [page.outlook if isinstance(page.outlook, Outlook) else None for page in pages]
+    many = len(pages) > 1
+    together = together or Together()
+    read_as = set().union(*(content.readings(view) for _, view in views))
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     text = _environment().get_template("page.html.j2").render(
         version=gapbench.__version__,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        pages=pages,
-        many=len(pages) > 1,
-        views=views,
-        together=together or Together(),
+        runs=[shown(page, f"-{place}" if many else "") for place, page in enumerate(pages)],
+        many=many,
+        together=together,
+        absent=[(id, name, part.why_not) for id, name, part in _parts(together) if part.why_not],
         simulated=[page.label for page in pages if about.simulated(page.manifest)],
         cards=firstscreen.cards(views, outlooks),
-        grid=firstscreen.grid(views),
-        side=firstscreen.side_by_side(views) if len(views) > 1 else None,
-        facts=about.facts(*_only(pages)) if len(pages) == 1 else None,
-        runs_table=about.runs_table([(page.label, page.view, page.manifest) for page in pages]),
+        grid=grids.grid(views),
+        facts=about.common_facts(runs),
         interval_notes=list(dict.fromkeys(summary.interval_note(view) for _, view in views)),
-        headline=content.headline_table(views),
-        has_bounds=any(content.has_bounds(view) for _, view in views),
-        not_drawn=[one for page in pages for one in _labelled(page, summary.not_drawn(page.view), pages)],
-        tasks=content.task_table(views),
-        curves=content.curve_table(views),
-        filters=content.choice_table(views, content.FILTERS, "t-filters", content.FILTERS_CAPTION),
-        qualities=content.choice_table(views, content.QUALITY, "t-quality", content.QUALITY_CAPTION),
-        chosen=content.chosen_table(views),
-        controls=content.choice_table(views, content.CONTROLS, "t-control", content.CONTROLS_CAPTION),
-        control_lines=[
-            minus(one) for page in pages for one in _labelled(page, summary.control_reading(page.view), pages)
-        ],
-        readings=about.reading_words(),
+        readings=about.reading_words(read_as),
         words=WORDS,
-        outlooks=[(page, projection_table(page.outlook, f"t-projection-{place}")) for place, page in enumerate(pages) if isinstance(page.outlook, Outlook)],
-        not_projected=[(page.label, page.outlook) for page in pages if not isinstance(page.outlook, Outlook)],
-        examples=[(page.label, _examples(page.examples)) for page in pages],
-        responses=quality.response_table([(page.label, page.responses) for page in pages]),
-        verdicts=quality.verdict_table([(page.label, page.verdicts) for page in pages]),
+        has_bounds=any(content.has_bounds(view) for _, view in views),
         costs=about.cost_table([(page.label, page.manifest) for page in pages]),
         engine_shares=[
-            (page.label, share)
+            (page.label, percent(share, 1))
             for page in pages
             if (share := engine_share(stage_costs(page.manifest))) is not None
         ],
@@ -93,12 +80,42 @@ def write_report(path: str | Path, pages: Sequence[RunPage], together: Together 
         limits=about.limits(views, manifests, projected=any(outlooks)),
         task_limits=about.task_limits(manifests),
         definitions=DEFINITIONS,
-        manifests=[(page.label, quality.flatten(page.manifest)) for page in pages],
+        **(_of_many(pages) if many else {}),
     )  # fmt: skip
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def _of_many(pages: Sequence[RunPage]) -> dict[str, Any]:
+    """What stands before the runs one by one, where there are several."""
+    views = [(page.label, page.view) for page in pages]
+    outlooks = [(page.label, page.outlook) for page in pages if isinstance(page.outlook, Outlook)]
+    caption = (
+        "AUC within prompts of each verifier, with 95 % intervals, a column each run: how often a right response outscores a wrong "
+        "one to the same prompt; .5 is chance."
+    )
+    return {
+        "runs_table": about.runs_table([(page.label, page.view, page.manifest) for page in pages]),
+        "side": grids.side_by_side(views),
+        "auc": grids.by_run(views, ("auc_within", "", False), "t-auc", caption),
+        "outlooks": overall_table(outlooks) if outlooks else None,
+        "quality_runs": quality.quality_by_run(
+            [(page.label, page.responses, page.verdicts) for page in pages]
+        ),
+        "control_verdicts": [
+            (label, verdict) for label, view in views if (verdict := summary.control_verdict(view))
+        ],
+    }
+
+
+def _parts(together: Together) -> list[tuple[str, str, Part]]:
+    return [
+        ("comparison", "Paired comparison of runs", together.comparison),
+        ("scaling", "Scaling with pretraining compute", together.scaling),
+        ("training", "What training did", together.trajectory),
+    ]
 
 
 def _environment() -> Environment:
@@ -116,27 +133,9 @@ def _environment() -> Environment:
 
 
 def _coded(text: str) -> Markup:
-    """Escaped text in which what stands between backticks is code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _only(pages: Sequence[RunPage]) -> tuple[Any, Any]:
-    return pages[0].view, pages[0].manifest
-
-
-def _labelled(page: RunPage, lines: Sequence[str], pages: Sequence[RunPage]) -> list[str]:
-    return [f"{page.label}: {line}" if len(pages) > 1 else line for line in lines]
-
-
-def _examples(examples: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """By domain, every key present."""
-    empty: dict[str, Any] = dict.fromkeys(
-        ("task", "prompt_id", "response", "why", "question", "text", "answer", "utility", "status"), ""
-    ) | {"reference": [], "verdicts": {}, "said": [], "finish_reason": ""}
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for example in examples:
-        grouped.setdefault(str(example.get("domain", "")), []).append(empty | dict(example))
-    return grouped
+    """Escaped text in which what stands between backticks is code, and no line ends between a number and its %."""
+    held = re.sub(r"(?<=\d) %", "\u00a0%", str(escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", held))
 
 
 def _shown(text: object) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.text import Text
@@ -105,7 +104,6 @@ def write_loop(result: LoopResult) -> list[Path]:
     write_atomic(written[-1], _markdown(result))
     for name, figure in loop_figures(result).items():
         written += save_figure(figure, path / "plots" / name)
-        plt.close(figure)
     return written
 
 
@@ -119,10 +117,9 @@ def loop_figures(result: LoopResult) -> dict[str, Figure]:
             domains = list(dict.fromkeys(one.domain for one in points))
             if not domains:
                 continue
-            figure, axes = plt.subplots(
-                1, len(domains), figsize=(4.2 * len(domains), 3.6), squeeze=False, layout="constrained"
-            )
-            for ax, domain in zip(axes[0], domains, strict=True):
+            figure = Figure(figsize=(4.2 * len(domains), 3.6))
+            (axes,) = figure.subplots(1, len(domains), squeeze=False)
+            for ax, domain in zip(axes, domains, strict=True):
                 own = sorted((one for one in points if one.domain == domain), key=lambda one: one.t)
                 plot_loop_outcome(
                     [(one.t, one.accuracy, one.se) for one in own],

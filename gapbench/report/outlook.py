@@ -7,7 +7,7 @@ such a projection is on the page only, and is no forecast that could be held aga
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -21,10 +21,10 @@ from gapbench.projection.results import (
     Projection,
     Value,
 )
-from gapbench.report.cells import Cell, Table, count_cell, minus, texts, value_cell
+from gapbench.report.cells import NOTHING, Cell, Table, count_cell, minus, number_cell, p_cell, value_cell
 from gapbench.report.content import domain_name
-from gapbench.report.projected import statement_lines
-from gapbench.report.text import interval, listing, number, one_line, plural
+from gapbench.report.projected import noted, statement_lines
+from gapbench.report.text import interval, listing, number, one_line, plural, span
 from gapbench.report.view import OVERALL
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Said = tuple[Kind | Literal["simulation", "not measured", ""], str]
 """A sentence and what kind of statement it is; none for what states nothing about the model."""
 KINDS: dict[str, Kind] = {"Measurements": MEASUREMENT, "Projection": PROJECTION, "Scenarios": SCENARIO}
+ALPHA = 0.05
 HALF = 0.5  # the moving judge that is shown beside the one that stays as it is
 
 
@@ -80,8 +81,8 @@ class Outlook:
         return [(kind, minus(text)) for kind, text in said]
 
     def long(self) -> list[Said]:
-        """Everything over all domains, by verifier, and what the words and the flags mean."""
-        said = [one for row in self.overall for one in _sentences(row, self.projection.filter)]
+        """What the table leaves unsaid, and what its words and flags mean."""
+        said = [one for row in self.overall for one in _fallen(row)]
         for line in statement_lines(self.projection):
             head, colon, rest = line.partition(": ")
             kind = KINDS.get(head)
@@ -90,6 +91,21 @@ class Outlook:
             else:
                 said.append(("" if line.startswith("*") else MEASUREMENT, line))
         return [(kind, minus(text)) for kind, text in said]
+
+
+def of_many(outlooks: Sequence[Outlook]) -> list[Said]:
+    """What several projections say over all domains: by verifier the span of gains up to the horizon."""
+    gains: dict[tuple[str, str], list[float]] = {}
+    for one in outlooks:
+        for row in one.overall:
+            if row.horizon_rounds and row.reserve_identified.known:
+                own = gains.setdefault((one.projection.filter, one_line(row.verifier, 40)), [])
+                own.append(row.reserve_identified.value)
+    if not gains:
+        return [(PROJECTION, "The responses show no whole round.")]
+    each = [f"{span(values, signed=True)} ({name}, {filter})" for (filter, name), values in gains.items()]
+    text = f"Up to there accuracy would change by {listing(each)}, if training kept all of it."
+    return [(PROJECTION, minus(text))]
 
 
 def horizon_words(outlook: Outlook) -> str:
@@ -136,72 +152,67 @@ def outlook_of(run: Run, *, compute: bool) -> Outlook | None:
 
 
 def projection_table(outlook: Outlook, id: str) -> Table:
-    """A line each domain and verifier; headings name the kind of every number."""
-    rows = []
-    for row in outlook.projection:
-        ends = {one.rho: one.plateau for one in row.moving_judge}
-        star = Cell("–", kind="none", order=math.nan) if row.n_star is None else count_cell(row.n_star)
-        rounds = row.horizon_rounds
-        rows.append(
-            (
-                *texts(domain_name(row.domain), one_line(row.verifier, 40) or "–"),
-                _cell(row.accuracy, signed=False),
-                _cell(row.reserve_measured),
-                star,
-                _number(row.over_optimisation.p),
-                _cell(row.reserve_coverage),
-                Cell("–", kind="none", order=math.nan) if rounds is None else count_cell(rounds),
-                _cell(row.reserve_identified),
-                _number(ends.get(0.0, math.nan)),
-                _number(ends.get(HALF, math.nan)),
-            )
+    """A line each domain and verifier; headings name the kind of what is not measured."""
+    rows = tuple(
+        (
+            Cell(domain_name(row.domain)),
+            Cell((one_line(row.verifier, 40) or "–") + "*" * noted(row)),
+            *_cells(row),
         )
-    headings = (
-        *("Domain", "Verifier", "Accuracy (measurement)", "Measured reserve (measurement)"),
-        *("n* (measurement)", "Over-optimisation p (measurement)", "Coverage reserve (measurement)"),
-        *("Horizon, rounds", "Gain up to it (projection)"),
-        *("Judge stays: ends at (scenario)", f"Judge gains {HALF:g}: ends at (scenario)"),
+        for row in outlook.projection
     )
     caption = (
-        f"Reserve by domain and verifier, and rounds of {outlook.projection.filter}; intervals are of 95 %."
+        f"Reserve by domain and verifier, and rounds of {outlook.projection.filter}, with 95 % intervals. What is not called a "
+        "projection or a scenario is a measurement."
     )
-    return Table(id, caption, headings, tuple(rows), 2)
+    return Table(id, caption, ("Domain", "Verifier", *HEADINGS), rows, 2)
 
 
-def _sentences(row: DomainProjection, filter: str) -> Iterator[Said]:
-    name = one_line(row.verifier, 40) or "without a verifier"
-    if row.reserve_measured.known:
-        star = "" if row.n_star is None else f", highest at n = {row.n_star}"
+def overall_table(outlooks: Sequence[tuple[str, Outlook]]) -> Table:
+    """The same over all domains, a line each run and verifier."""
+    rows = tuple(
+        (Cell(label), Cell(one_line(row.verifier, 40) or "–"), *_cells(row))
+        for label, one in outlooks
+        for row in one.overall
+    )
+    filters = listing(list(dict.fromkeys(one.projection.filter for _, one in outlooks)))
+    caption = (
+        f"Over all domains: reserve of each run, and rounds of {filters}, with 95 % intervals. What is not called a projection or "
+        "a scenario is a measurement."
+    )
+    return Table("t-outlooks", caption, ("Run", "Verifier", *HEADINGS), rows, 2)
+
+
+HEADINGS = (
+    *("Accuracy", "Measured reserve", "n*", "Over-optimisation, p", "Coverage reserve", "Horizon, rounds"),
+    *("Gain up to it (projection)", "Judge stays: ends at (scenario)"),
+    f"Judge gains {HALF:g}: ends at (scenario)",
+)
+
+
+def _cells(row: DomainProjection) -> tuple[Cell, ...]:
+    ends = {one.rho: one.plateau for one in row.moving_judge}
+    return (
+        _cell(row.accuracy, signed=False),
+        _cell(row.reserve_measured),
+        NOTHING if row.n_star is None else count_cell(row.n_star),
+        p_cell(row.over_optimisation.p),
+        _cell(row.reserve_coverage),
+        NOTHING if row.horizon_rounds is None else count_cell(row.horizon_rounds),
+        _cell(row.reserve_identified),
+        number_cell(ends.get(0.0, math.nan)),
+        number_cell(ends.get(HALF, math.nan)),
+    )
+
+
+def _fallen(row: DomainProjection) -> Iterator[Said]:
+    """Where choosing harder has been shown to do harm."""
+    fall = row.over_optimisation
+    if row.n_star is not None and fall.p <= ALPHA:
         yield (
             MEASUREMENT,
-            f"{name}: over all domains the best point of best@n gains {signed(row.reserve_measured)}{star}.",
-        )
-    if math.isfinite(row.over_optimisation.p):
-        yield (
-            MEASUREMENT,
-            f"{name}: choosing among all {row.n_responses} falls short of that by {number(row.over_optimisation.difference)}, "
-            f"p {_p(row.over_optimisation.p)}.",
-        )
-    if row.reserve_coverage.known:
-        yield (
-            MEASUREMENT,
-            f"A perfect verifier in place of {name} would gain {signed(row.reserve_coverage)} with the same responses.",
-        )
-    if row.horizon_rounds and row.reserve_identified.known:
-        yield (
-            PROJECTION,
-            f"{name}: {plural(row.horizon_rounds, 'round')} of {filter} gain {signed(row.reserve_identified)}.",
-        )
-    ends = {one.rho: one.plateau for one in row.moving_judge if math.isfinite(one.plateau)}
-    if 0.0 in ends:
-        moved = (
-            f", and at {number(ends[HALF])} if it gained half of each point of accuracy"
-            if HALF in ends
-            else ""
-        )
-        yield (
-            SCENARIO,
-            f"{name}: the loop would end at accuracy {number(ends[0.0])} if the judge stayed as it is{moved}.",
+            f"{one_line(row.verifier, 40)} over-optimises: over all domains choosing among all {row.n_responses} falls short of "
+            f"the best point, n = {row.n_star}, by {number(fall.difference)} {interval(fall.low, fall.high)}.",
         )
 
 
@@ -212,13 +223,5 @@ def signed(value: Value) -> str:
 
 def _cell(value: Value, *, signed: bool = True) -> Cell:
     if not value.known:
-        return Cell("–", kind="none", order=math.nan)
+        return NOTHING
     return value_cell(value.value, value.low, value.high, signed=signed)
-
-
-def _number(value: float) -> Cell:
-    return Cell(minus(number(value)), kind="num" if math.isfinite(value) else "none", order=value)
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"= {number(value)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from gapbench.errors import UserError
 from gapbench.estimate.results import Estimates
 from gapbench.panel import Panel
 from gapbench.plots.measured import plot_roc
+from gapbench.projection.results import Projection
 from gapbench.report.examples import MOST, examples
 from gapbench.report.figures import report_figures
 from gapbench.report.outlook import Outlook, outlook_of
@@ -85,6 +86,7 @@ def run_page(
     UserError
         If there is no estimate.
     """
+    view = View(estimates)
     outlook: Outlook | str = RunPage.outlook
     later: Sequence[Drawn] = ()
     try:
@@ -93,10 +95,12 @@ def run_page(
         outlook = f"Not projected: {one_line(str(why), 400)}."
     else:
         if found is not None:
-            outlook, later = found, draw(projection_figures(found.projection), prefix)
+            outlook = replace(found, projection=_ordered(found.projection, view))
+            later = draw(projection_figures(outlook.projection), prefix)
+    panels = sorted(panels, key=lambda panel: view.domains.index(panel.domain))
     return RunPage(
         label,
-        View(estimates),
+        view,
         run.manifest,
         response_quality(panels),
         verdict_quality(panels),
@@ -105,6 +109,14 @@ def run_page(
         draw(_verifier_figures(panels, estimates), prefix),
         outlook,
         later,
+    )
+
+
+def _ordered(projection: Projection, view: View) -> Projection:
+    """The rows as the page's other tables have them, domain by domain."""
+    places = {domain: place for place, domain in enumerate([*view.domains, OVERALL])}
+    return replace(
+        projection, rows=tuple(sorted(projection.rows, key=lambda row: places.get(row.domain, -1)))
     )
 
 

@@ -64,6 +64,11 @@ def statement_lines(projection: Projection) -> list[str]:
     ]
 
 
+def noted(row: DomainProjection) -> bool:
+    """Whether a line of `statement_lines` explains a flag of the row."""
+    return any(flag in NOTES or flag in OWN_NOTES for flag in row.flags)
+
+
 def _tables(projection: Projection) -> Iterator[Table]:
     model = one_line(projection.model, 60)
     by_verifier: dict[str, list[DomainProjection]] = {}
@@ -116,8 +121,7 @@ def _lines(
     for place, row in enumerate(rows):
         if place and row.domain == OVERALL:
             yield ()
-        noted = "*" * any(flag in NOTES or flag in OWN_NOTES for flag in row.flags)
-        yield (_domain(row) + noted, *cells(row))
+        yield (_domain(row) + "*" * noted(row), *cells(row))
 
 
 def _domain(row: DomainProjection) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,6 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from gapbench.projection.judge import RHOS
 from gapbench.projection.results import CoveragePoint, DomainProjection, Projection, Value
+from gapbench.report.panels import label_below, legend_above, panels
 from gapbench.report.style import GREY, INK, PAPER, colour, dashes, domain_label, label, marker, styled
 from gapbench.report.view import OVERALL
 
@@ -235,7 +235,7 @@ def forecast_figure(projection: Projection) -> Figure:
     signs.append(
         Line2D([], [], color=INK, linestyle=(0, (1, 1.5)), linewidth=1.2, label="held at best@N (scenario)")
     )
-    _legend(figure, signs, 2)
+    legend_above(figure, 2, signs)
     return figure
 
 
@@ -243,7 +243,7 @@ def forecast_figure(projection: Projection) -> Figure:
 def coverage_figure(projection: Projection) -> Figure:
     """`plot_coverage` for every domain and all of them, one panel each."""
     figure = _grid(projection, plot_coverage, "k, responses drawn for a prompt", "coverage, pass@k")
-    _legend(figure, [], 2)
+    legend_above(figure, 2)
     return figure
 
 
@@ -258,26 +258,12 @@ def projection_figures(projection: Projection) -> dict[str, Figure]:
 
 def _grid(projection: Projection, draw: Callable[..., Axes], x: str, y: str) -> Figure:
     domains = _domains(projection)
-    columns = min(3, len(domains))
-    lines = -(-len(domains) // columns)
-    figure = Figure(figsize=(3.0 * columns if columns > 1 else 5.0, 1.3 + 2.2 * lines))
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for ax, domain in zip(grid.flat, domains, strict=False):
+    figure, axes = panels(len(domains), 3.0 if len(domains) > 1 else 5.0, 2.2, more=1.3)
+    for ax, domain in zip(axes, domains, strict=True):
         draw(projection, ax, domain=domain)
-    for ax in list(grid.flat)[len(domains) :]:
-        ax.remove()
-    figure.supxlabel(x, fontsize="medium")
+    label_below(axes, x)
     figure.supylabel(y, fontsize="medium")
     return figure
-
-
-def _legend(figure: Figure, more: Sequence[Artist], columns: int) -> None:
-    handles: dict[str, Artist] = {}
-    for ax in figure.axes:
-        handles |= {str(name): handle for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    handles |= {str(one.get_label()): one for one in more}
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=columns)
 
 
 def _domains(projection: Projection) -> list[str]:

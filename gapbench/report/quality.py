@@ -11,7 +11,7 @@ import numpy as np
 
 from gapbench.panel import Panel
 from gapbench.report.cells import Cell, Table, count_cell, texts
-from gapbench.report.text import one_line
+from gapbench.report.text import one_line, percent
 
 
 @dataclass(frozen=True)
@@ -105,58 +105,58 @@ def verdict_quality(panels: Sequence[Panel]) -> list[VerdictQuality]:
     return rows
 
 
-def response_table(runs: Sequence[tuple[str, Sequence[ResponseQuality]]]) -> Table:
-    """What is missing of the responses, a line each task, with the run's label where there are several."""
-    many = len(runs) > 1
+def response_table(found: Sequence[ResponseQuality], id: str = "t-responses") -> Table:
+    """What is missing of the responses, a line each task."""
     rows = tuple(
         (
-            *texts(*[label] * many, one_line(row.domain, 60), one_line(row.task, 60)),
+            *texts(one_line(row.domain, 60), one_line(row.task, 60)),
             *map(count_cell, (row.prompts, row.counted, row.errors, row.absent, row.censored, row.no_answer)),
         )
-        for label, own in runs
-        for row in own
+        for row in found
     )
-    caption = (
-        "Responses by task. Counted: in the sample. Errors: asked for and lost to a technical failure; they leave the sample. "
-        "Absent: not drawn or graded. Truncated: cut at the token limit. No answer: complete, but the grader found none. "
-        "Truncated and no answer count with utility 0."
-    )
-    names = ("Prompts", "Counted", "Errors", "Absent", "Truncated", "No answer")
-    return Table("t-responses", caption, (*["Run"] * many, "Domain", "Task", *names), rows, 2 + many)
+    return Table(id, f"Responses by task. {OF_RESPONSES}", ("Domain", "Task", *COUNTED), rows, 2)
 
 
-def verdict_table(runs: Sequence[tuple[str, Sequence[VerdictQuality]]]) -> Table:
+def verdict_table(found: Sequence[VerdictQuality], id: str = "t-verdicts") -> Table:
     """What is missing of the verdicts, a line each task and verifier."""
-    many = len(runs) > 1
     rows = tuple(
         (
-            *texts(
-                *[label] * many, one_line(row.domain, 60), one_line(row.task, 60), one_line(row.verifier, 40)
-            ),
-            count_cell(row.judged),
-            count_cell(row.missing),
-            count_cell(row.not_asked),
-            Cell(f"{row.share:.1%}", kind="num", order=row.share),
+            *texts(one_line(row.domain, 60), one_line(row.task, 60), one_line(row.verifier, 40)),
+            *map(count_cell, (row.judged, row.missing, row.not_asked)),
+            Cell(percent(row.share, 1), kind="num", order=row.share),
         )
-        for label, own in runs
-        for row in own
+        for row in found
     )
     caption = (
         "Verdicts by task and verifier: counted responses with and without a valid one. Without: the reply could not be parsed, "
         "the request failed, or there was nothing to judge. Such a response ranks last in its prompt; it is never taken for a "
         "“no”. Not asked: left unverified to save tokens, and allowed for."
     )
-    headings = (
-        *["Run"] * many,
-        "Domain",
-        "Task",
-        "Verifier",
-        "With",
-        "Without",
-        "Not asked",
-        "Share without",
-    )
-    return Table("t-verdicts", caption, headings, rows, 3 + many)
+    headings = ("Domain", "Task", "Verifier", "With", "Without", "Not asked", "Share without")
+    return Table(id, caption, headings, rows, 3)
+
+
+def quality_by_run(
+    runs: Sequence[tuple[str, Sequence[ResponseQuality], Sequence[VerdictQuality]]],
+) -> Table:
+    """The sums over all tasks and verifiers, a line each run."""
+    rows = []
+    for label, responses, verdicts in runs:
+        names = ("prompts", "counted", "errors", "absent", "censored", "no_answer")
+        sums = (sum(getattr(row, name) for row in responses) for name in names)
+        judged, missing = (sum(getattr(row, name) for row in verdicts) for name in ("judged", "missing"))
+        share = missing / max(judged + missing, 1)
+        rows.append((Cell(label), *map(count_cell, sums), Cell(percent(share, 1), kind="num", order=share)))
+    caption = f"Responses of each run, and the share of them without a valid verdict. {OF_RESPONSES}"
+    return Table("t-quality-runs", caption, ("Run", *COUNTED, "Without verdict"), tuple(rows))
+
+
+COUNTED = ("Prompts", "Counted", "Errors", "Absent", "Truncated", "No answer")
+OF_RESPONSES = (
+    "Counted: in the sample. Errors: asked for and lost to a technical failure; they leave the sample. Absent: not drawn or graded. "
+    "Truncated: cut at the token limit. No answer: complete, but the grader found none. Truncated and no answer count with "
+    "utility 0."
+)
 
 
 def temperatures(manifest: Mapping[str, Any]) -> list[float]:

@@ -62,7 +62,7 @@ def print_scaling(scaling: Scaling, console: Console) -> None:
         console.print(_predictions(scaling))
     methods = (f"{METHODS[name]}." for name in dict.fromkeys(row.method for row in scaling.slopes))
     for line in (*conclusions(scaling), "K: number of models.", *methods, *scaling.notes, *_flags(scaling)):
-        console.print(Text(one_line(line, 600)))
+        console.print(Text(one_line(line, 2000)))
 
 
 def _slopes(scaling: Scaling) -> Table:

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from gapbench.panel import Float
+from gapbench.report.panels import COLUMNS, label_below, panels
 from gapbench.report.style import (
     GREY,
     INK,
@@ -107,17 +108,28 @@ def scaling_figure(scaling: Scaling) -> Figure:
     """`plot_scaling` for every domain: what was fitted above, the absolute gap below where it is known."""
     domains = [name for name in scaling.points.domains if name != ALL] or scaling.points.domains
     below = scaling.points.quantity != "gap" and not np.isnan(scaling.points.gap).all()
-    lines = 2 if below else 1
-    figure = Figure(figsize=(max(3.1 * len(domains), 5.6), 1.0 + 2.5 * lines))
-    grid = figure.subplots(lines, len(domains), squeeze=False, sharex="col", sharey="row")
-    for line, row in enumerate(grid):
-        for column, (ax, domain) in enumerate(zip(row, domains, strict=True)):
-            plot_scaling(scaling, ax, domain=domain, gap=bool(line))
-            if line:
+    kinds = (False, True) if below else (False,)  # whether the absolute gap is drawn
+    columns = min(COLUMNS, len(domains))
+    lines = -(-len(domains) // columns) * len(kinds)
+    figure = Figure(figsize=(max(3.1 * columns, 5.6), 1.0 + 2.5 * lines))
+    grid = figure.subplots(lines, columns, squeeze=False, sharey="row")
+    last: dict[int, Axes] = {}
+    for place, domain in enumerate(domains):
+        line, column = divmod(place, columns)
+        for kind, gap in enumerate(kinds):
+            ax = last[column] = grid[line * len(kinds) + kind, column]
+            plot_scaling(scaling, ax, domain=domain, gap=gap)
+            if gap:
                 ax.set_title("")
+                ax.set_xlim(grid[line * len(kinds), column].get_xlim())
             if column:
                 ax.set_ylabel("")
-    figure.supxlabel("pretraining FLOPs", fontsize="medium")
+    for place in range(len(domains), lines // len(kinds) * columns):
+        line, column = divmod(place, columns)
+        for kind in range(len(kinds)):
+            grid[line * len(kinds) + kind, column].remove()
+    for ax in last.values():
+        ax.set_xlabel("pretraining FLOPs")
     figure.legend(
         handles=_families(scaling),
         loc="outside upper left",
@@ -256,16 +268,14 @@ def compute_colours(scaling: Scaling) -> ScalarMappable:
 def absolute_gap_figure(scaling: Scaling) -> Figure:
     """`plot_absolute_gap` for every domain."""
     domains = [name for name in scaling.points.domains if name != ALL] or scaling.points.domains
-    figure = Figure(figsize=(max(2.9 * len(domains) + 0.9, 6.0), 3.7))
-    grid = figure.subplots(1, len(domains), squeeze=False, sharey=True)[0]
-    for column, (ax, domain) in enumerate(zip(grid, domains, strict=True)):
+    figure, axes = panels(len(domains), 3.1 if len(domains) > 1 else 6.0, 2.5, more=1.0)
+    for place, (ax, domain) in enumerate(zip(axes, domains, strict=True)):
         plot_absolute_gap(scaling, ax, domain=domain)
-        if column:
+        ax.sharey(axes[0])
+        if place % COLUMNS:
             ax.set_ylabel("")
-    figure.supxlabel(
-        "p(1 − p): room to choose; 0 where all answers are right or all are wrong", fontsize="medium"
-    )
-    bar = figure.colorbar(compute_colours(scaling), ax=list(grid), fraction=0.05, pad=0.02)
+    label_below(axes, "p(1 − p): room to choose")
+    bar = figure.colorbar(compute_colours(scaling), ax=axes, fraction=0.05, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label("pretraining FLOPs")
     _flops_axis(bar.ax.yaxis, scaling.points.x)

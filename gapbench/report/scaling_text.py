@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from gapbench.report.text import interval, listing, number, plural
+from gapbench.report.text import interval, listing, number, plural, span
 from gapbench.scaling.contrasts import SlopeContrast
+from gapbench.scaling.control import Control
 from gapbench.scaling.saturating import Saturating
 from gapbench.scaling.scale import Scaling
 from gapbench.scaling.slopes import ALL, FEW, Slope
@@ -23,11 +24,16 @@ def conclusions(scaling: Scaling) -> list[str]:
     scaling
         As `gapbench.scaling.scale.scale` gives it.
     """
+    return [*readings(scaling), *limits(scaling)]
+
+
+def readings(scaling: Scaling) -> list[str]:
+    """What the numbers say."""
     return [
-        *(line for domain in _domains(scaling) for line in _domain(scaling, domain)),
+        *_pooled(scaling),
+        *_together(line for domain in _domains(scaling) for line in _domain(scaling, domain)),
         *_differences(scaling),
         *_control(scaling),
-        *_limits(scaling),
     ]
 
 
@@ -35,37 +41,77 @@ def _domains(scaling: Scaling) -> list[str]:
     return list(dict.fromkeys(row.domain for row in scaling.slopes))
 
 
-def _domain(scaling: Scaling, domain: str) -> Iterator[str]:
-    where = "Over all domains" if domain == ALL else f"In {domain}"
+def _pooled_rows(scaling: Scaling) -> list[Slope]:
+    return [row for row in scaling.slopes if row.family == ALL and row.method != "two_stage"]
+
+
+def _pooled(scaling: Scaling) -> Iterator[str]:
+    """The pooled slopes by what they read as, with the numbers of all domains or of an only one."""
+    name = NAMES[scaling.points.quantity]
+    groups: dict[str, list[Slope]] = {}
+    for row in _pooled_rows(scaling):
+        if row.estimable:
+            groups.setdefault(_reads(row), []).append(row)
+    for reading, rows in groups.items():
+        told = f" ({_numbers(rows[-1])}; {plural(rows[-1].n_models, 'model')})"
+        told *= len(rows) == 1 or rows[-1].domain == ALL
+        yield f"Within families the {name} {reading} {_places(row.domain for row in rows)}{told}."
+
+
+def _places(domains: Iterable[str]) -> str:
+    """Where, as in `in a and b, and over all domains`."""
+    names = list(domains)
+    own = [name for name in names if name != ALL]
+    places = [f"in {listing(own)}"] if own else []
+    return ", and ".join(places + ["over all domains"] * (ALL in names))
+
+
+def _together(found: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Sentences about domains, those of equal words as one."""
+    groups: dict[str, list[str]] = {}
+    for domain, text in found:
+        groups.setdefault(text, []).append(domain)
+    for text, domains in groups.items():
+        where = _places(domains)
+        yield f"{where[0].upper()}{where[1:]} {text}"
+
+
+def _domain(scaling: Scaling, domain: str) -> Iterator[tuple[str, str]]:
+    """(domain, what is said of it) for what is not in the numbers of the slope."""
     name = NAMES[scaling.points.quantity]
     rows = scaling.slopes.where(domain=domain)
-    pooled = next(row for row in rows if row.family == ALL and row.method != "two_stage")
-    stages = [row for row in rows if row.method == "two_stage"]
+    pooled = next(row for row in _pooled_rows(scaling) if row.domain == domain)
     if not pooled.estimable:
-        yield f"{where} no slope of the {name} can be told: {_why(pooled)}."
+        yield domain, f"no slope of the {name} can be told: {_why(pooled)}."
         return
-    yield f"{where} the {name} {_reads(pooled)} within families ({_numbers(pooled)}; {plural(pooled.n_models, 'model')})."
-    for row in stages:
+    for row in rows:
+        if row.method != "two_stage":
+            continue
         if row.estimable:
+            new = interval(row.new_low, row.new_high, signed=True)
             yield (
-                f"{where} {_across(row)} ({_numbers(row)}, {row.n_families} families; a new family's slope: "
-                f"{interval(row.new_low, row.new_high, signed=True)})."
+                domain,
+                f"{_across(row)} ({_numbers(row)}, {row.n_families} families; a new family's slope: {new}).",
             )
         else:
             yield (
-                f"{where} nothing can be said of other families: that takes 3 with slopes of their own, and there "
-                f"{'is' if row.n_families == 1 else 'are'} {row.n_families}."
+                domain,
+                "nothing can be said of other families: that takes 3 with slopes of their own, and there "
+                f"{'is' if row.n_families == 1 else 'are'} {row.n_families}.",
             )
     if "one_family" in pooled.flags:
-        yield f"{where} one family was measured: that the law holds in others does not follow."
+        yield domain, "one family was measured: that the law holds in others does not follow."
     bad = [row.family for row in rows if "forward_misfit" in row.flags and row.family != ALL]
     if bad or "forward_misfit" in pooled.flags:
         names = listing(bad) if bad else "all families together"
-        yield f"{where} the smaller models foretell the largest badly for {names}: do not extend the line."
+        yield domain, f"the smaller models foretell the largest badly for {names}: do not extend the line."
     elif pooled.n_models < FEW:
-        yield f"{where} {pooled.n_models} models are too few to extend the line by more than half a decade."
+        yield (
+            domain,
+            f"{pooled.n_models} models are too few to extend the line by more than half a decade.",
+        )
     if pooled.saturating is not None:
-        yield f"{where} {_ceiling(pooled.saturating, name)}"
+        yield domain, _ceiling(pooled.saturating, name)
 
 
 def _ceiling(law: Saturating, name: str) -> str:
@@ -80,7 +126,7 @@ def _ceiling(law: Saturating, name: str) -> str:
     return f"the {name} rises by {number(law.ceiling, signed=True)} {ends} in all if it levels off; {told}"
 
 
-def _reads(row: Slope) -> str:
+def _reads(row: Slope | Control) -> str:
     if row.p <= ALPHA:
         return "rises with compute" if row.value > 0 else "falls with compute"
     return "is not shown to change with compute"
@@ -92,7 +138,7 @@ def _across(row: Slope) -> str:
     return f"it {'rises' if row.value > 0 else 'falls'} on average across families"
 
 
-def _numbers(row: Slope) -> str:
+def _numbers(row: Slope | Control) -> str:
     return (
         f"{number(row.value, signed=True)} per decade {interval(row.low, row.high, signed=True)}, {_p(row.p)}"
     )
@@ -113,9 +159,17 @@ def _why(row: Slope) -> str:
 
 
 def _differences(scaling: Scaling) -> Iterator[str]:
-    """Every established difference; those that are not, domains always and families where only one has a slope."""
+    """Every established difference; those that are not, domains in one sentence and families where only one has a slope."""
+    tied = [row for row in scaling.domain_contrasts if row.verdict == "not_established"]
+    if len(tied) > 1:
+        mdes = [row.mde for row in tied]
+        yield (
+            f"That domains differ is not established for {len(tied)} pairs (least adjusted "
+            f"{_p(min(row.p_adjusted for row in tied))}); true differences below {span(mdes)} would often be missed, so they "
+            "are not shown to be equal either."
+        )
     for row in (*scaling.domain_contrasts, *scaling.family_contrasts):
-        if row.verdict == "not_estimable":
+        if row.verdict == "not_estimable" or (row in tied and len(tied) > 1):
             continue
         where, that = (f"In {row.within}, ", "that") if row.by == "family" else ("", "That")
         numbers = (
@@ -154,23 +208,26 @@ def _one_of_two(scaling: Scaling) -> Iterator[str]:
 def _control(scaling: Scaling) -> Iterator[str]:
     if scaling.points.quantity != "relative_gap":
         return
+    pooled = {row.domain: row for row in _pooled_rows(scaling) if row.estimable}
+    others: dict[str, list[Control]] = {}
     for row in scaling.control:
-        if row.term != "gap" or math.isnan(row.p):
+        if row.term != "gap" or math.isnan(row.p) or row.domain not in pooled:
             continue
-        pooled = next((one for one in scaling.slopes if (one.domain, one.family) == (row.domain, ALL)), None)
-        if pooled is None or not pooled.estimable:
-            continue
-        numbers = f"{number(row.value, signed=True)} per decade {interval(row.low, row.high, signed=True)}"
-        if pooled.p <= ALPHA and pooled.value > 0 and not (row.p <= ALPHA and row.value > 0):
+        above = pooled[row.domain]
+        if above.p <= ALPHA and above.value > 0 and not (row.p <= ALPHA and row.value > 0):
             yield (
-                f"In {row.domain} the absolute gap is not shown to rise ({numbers}): the rise of the relative gap may be its "
-                "denominator, 1 - accuracy, which shrinks as models grow."
+                f"In {row.domain} the absolute gap is not shown to rise ({_numbers(row)}): the rise of the relative gap may be its "
+                "denominator, 1 − accuracy, which shrinks as models grow."
             )
         else:
-            yield f"In {row.domain} the absolute gap changes by {numbers}."
+            others.setdefault(_reads(row), []).append(row)
+    for reading, rows in others.items():
+        told = f" ({_numbers(rows[0])})" if len(rows) == 1 else ""
+        yield f"The absolute gap {reading} {_places(row.domain for row in rows)}{told}."
 
 
-def _limits(scaling: Scaling) -> Iterator[str]:
+def limits(scaling: Scaling) -> Iterator[str]:
+    """What no law says."""
     methods = {row.method for row in scaling.slopes}
     if "ols" in methods:
         yield (

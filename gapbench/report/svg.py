@@ -26,6 +26,7 @@ PAGE_COLOURS = {
     **{hue: f"var(--series-{place})" for place, hue in enumerate(COLOURS)},
 }
 
+BACKGROUND = re.compile(rf'(<path d="[^"]*") style="fill: {PAPER}"/>')  # of a figure and of its axes
 DECIMALS = re.compile(r"""(?<=[\s"(,])(-?\d+\.\d\d)\d+(?=[\s")(,])""")
 
 
@@ -68,7 +69,8 @@ def inline(svg: str, name: str, title: str) -> Markup:
     """An SVG file of matplotlib's as an element of a page.
 
     The ids that something refers to get `name` as a prefix, since several figures share a page; its size becomes a maximum.
-    What a page does not need goes: other ids, the names of fonts, space between elements, and decimals of a point beyond two.
+    What a page does not need goes: other ids, backgrounds, the names of fonts, space between elements, and decimals of a point
+    beyond two.
     """
     head, _, body = svg[svg.index("<svg") :].partition(">")
     box = re.search(r'viewBox="[\d. -]+"', head)
@@ -76,6 +78,10 @@ def inline(svg: str, name: str, title: str) -> Markup:
     if box is None or width is None:
         raise ValueError("matplotlib's SVG has no viewBox or width")
     body = re.sub(r"<(style|metadata).*?</\1>", "", body, flags=re.DOTALL)
+    body = BACKGROUND.sub(r'\1 style="fill: none"/>', body)
+    body = re.sub(
+        r' fill="(#[0-9a-f]{6})"', r' style="fill: \1"', body
+    )  # of a hatch; attributes take no var()
     used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', body))
     body = re.sub(
         r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", body

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 
 LINE, LINES = 400, 40
 
@@ -77,6 +78,17 @@ def number(value: float, *, signed: bool = False, digits: int = 3) -> str:
 def interval(low: float, high: float, *, signed: bool = False, digits: int = 3) -> str:
     """`[low, high]`."""
     return f"[{number(low, signed=signed, digits=digits)}, {number(high, signed=signed, digits=digits)}]"
+
+
+def span(values: Sequence[float], *, signed: bool = False) -> str:
+    """The least and the most of some numbers, as in `0.1 to 0.2`."""
+    ends = list(dict.fromkeys(number(end(values), signed=signed) for end in (min, max)))
+    return " to ".join(ends)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share in percent, as in `5 %`."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gapbench.report.panels import legend_above, panels
 from gapbench.report.style import domain_label, styled
 from gapbench.report.trajectory import (
     plot_decomposition,
@@ -23,7 +24,6 @@ from gapbench.trajectory.forecast import Forecast
 from gapbench.trajectory.projection import SeriesProjection
 from gapbench.trajectory.scored import ForecastScore
 
-COLUMNS = 3
 T = TypeVar("T")
 
 
@@ -82,7 +82,7 @@ def trajectory_figures(
         for verifier in dict.fromkeys(one.verifier for one in scores if one.domain == data.domain != OVERALL)
     ]
     if cases:
-        figures["forecasts"] = _grid(cases, forecasts)
+        figures["forecasts"] = _one_legend(_grid(cases, forecasts))
     return figures
 
 
@@ -95,14 +95,18 @@ def _decomposition(found: Sequence[Outcome]) -> Figure:
 
 @styled
 def _grid(cases: Sequence[T], draw: Callable[[T, Axes], object]) -> Figure:
-    columns = min(COLUMNS, len(cases))
-    lines = -(-len(cases) // columns)
-    figure = Figure(figsize=(4.4 * columns, 3.4 * lines))
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for case, ax in zip(cases, grid.flat, strict=False):
+    figure, axes = panels(len(cases), 4.4, 3.4)
+    for case, ax in zip(cases, axes, strict=True):
         draw(case, ax)
-    for ax in list(grid.flat)[len(cases) :]:
-        ax.remove()
+    return figure
+
+
+@styled
+def _one_legend(figure: Figure) -> Figure:
+    for ax in figure.axes:
+        if (own := ax.get_legend()) is not None:
+            own.remove()
+    legend_above(figure, columns=4)
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from gapbench.estimate.intervals import DESCRIPTIVE_BELOW
 from gapbench.report.text import interval, number
 from gapbench.report.view import OVERALL
+from gapbench.trajectory.alarms import Name
 from gapbench.trajectory.checkpoints import Outcome
 from gapbench.trajectory.guards import Guard, State
 from gapbench.trajectory.projection import Kind, SeriesProjection, Status
@@ -30,6 +31,11 @@ GAP_STATUS: dict[Status, str] = {
 
 SUBJECT: dict[Kind, str] = {"solver": "accuracy", "verifier": "the verifier", "gap": "the gap"}
 
+ALARMS: dict[Name, str] = {
+    "reward_hacking": "the verifier's score has risen and accuracy has not",
+    "diversity_collapse": "coverage at the largest k has fallen",
+}
+
 Sort = Literal["measurement", "projection", "scenario", "simulation", "not measured"]
 """What a sentence rests on; `simulation` where pass rates like the measured ones were drawn from."""
 
@@ -50,8 +56,12 @@ def series_sentences(found: SeriesProjection) -> list[tuple[Sort, str]]:
             )
         )
     words = status_words(found)
-    said.append(("projection", f"{words[0].upper()}{words[1:]}."))
-    said += [("projection", sentence) for sentence in _where(found)]
+    return [*said, ("projection", f"{words[0].upper()}{words[1:]}."), *plateau_sentences(found)]
+
+
+def plateau_sentences(found: SeriesProjection) -> list[tuple[Sort, str]]:
+    """Plateau, date and forecasts of a series, as far as they are known, and what they are worth."""
+    said: list[tuple[Sort, str]] = [("projection", sentence) for sentence in _where(found)]
     if "claims_withheld" in found.flags:
         mase = number(found.rolling.mase)
         said.append(
@@ -114,8 +124,12 @@ def outcome_sentences(found: Outcome) -> list[tuple[Sort, str]]:
         )
     else:
         facts.append(f"{found.label}.")
-    if test.note:
-        facts.append(f"{test.note[0].upper()}{test.note[1:]}.")
+    return [("measurement", fact) for fact in facts] + further_sentences(found) + _guards(found.guards)
+
+
+def further_sentences(found: Outcome) -> list[tuple[Sort, str]]:
+    """What there is to say of a domain's checkpoints beside verdict, decomposition and guards."""
+    facts = [f"{found.test.note[0].upper()}{found.test.note[1:]}."] if found.test.note else []
     if found.judge is not None:
         ends = interval(found.judge.low, found.judge.high)
         facts.append(
@@ -126,14 +140,13 @@ def outcome_sentences(found: Outcome) -> list[tuple[Sort, str]]:
         change = f"{number(share.value, signed=True)} {interval(share.low, share.high, signed=True)}"
         facts.append(f"The gap on fresh prompts has changed by {change}.")
     if math.isfinite(found.crossing):
-        facts.append(f"From k = {found.crossing:g} on the base has the higher pass@k.")
+        facts.append(f"From k = {found.crossing:g} on the measured pass@k of the base is the higher.")
     facts += [
-        f"Alarm, {one.name.replace('_', ' ')}: checkpoint {one.checkpoint} against {one.since}, {_p(one.p)}."
+        f"Alarm, {one.name.replace('_', ' ')}: {ALARMS[one.name]}, checkpoint {one.checkpoint} against {one.since}, {_p(one.p)}."
         for one in found.alarms
         if one.rung
     ]
-    said: list[tuple[Sort, str]] = [("measurement", fact) for fact in facts]
-    return said + _guards(found.guards)
+    return [("measurement", fact) for fact in facts]
 
 
 def _guards(guards: Sequence[Guard]) -> list[tuple[Sort, str]]:
@@ -142,13 +155,19 @@ def _guards(guards: Sequence[Guard]) -> list[tuple[Sort, str]]:
     said: list[tuple[Sort, str]] = []
     for one in guards:
         if one.state in sorts:
-            word = {True: "holds", False: "FAILS", None: "shown"}[one.passed]
             name = one.name.replace("_", " ")
-            said.append((sorts[one.state], f"Guard, {name}: {word}, {number(one.value)}, {one.note}."))
+            said.append(
+                (sorts[one.state], f"Guard, {name}: {guard_word(one)}, {number(one.value)}, {one.note}.")
+            )
     missing = [one.name.replace("_", " ") for one in guards if one.state == "not_measured"]
     if missing:
         said.append(("not measured", f"Guards: {', '.join(missing)}."))
     return said
+
+
+def guard_word(guard: Guard) -> str:
+    """Whether a guard holds."""
+    return {True: "holds", False: "FAILS", None: "shown"}[guard.passed]
 
 
 def forecast_sentences(scores: Sequence[ForecastScore]) -> list[tuple[Sort, str]]:
@@ -170,18 +189,25 @@ def forecast_sentences(scores: Sequence[ForecastScore]) -> list[tuple[Sort, str]
                 f"{number(one.error, signed=True)} (nothing changes: {number(one.last, signed=True)}); {held[one.inside]}.{late}",
             )
         )
+    return said + skill_sentences(scores)
+
+
+def skill_sentences(scores: Sequence[ForecastScore]) -> list[tuple[Sort, str]]:
+    """What the forecasts were worth, where any counts."""
+    said: list[tuple[Sort, str]] = []
     skill = skill_over_last(scores)
     if math.isfinite(skill):
         count = len(counted(scores))
         said.append(
             (
                 "measurement",
-                f'Over {count} such forecasts for single domains, made beforehand, the skill against "nothing changes" is {number(skill, signed=True)} '
-                "(above 0 is better; those of one run share their prompts).",
+                f"Over the {count} forecasts for single domains that were made beforehand, the skill against “nothing changes” is "
+                f"{number(skill, signed=True)}: 1 less the ratio of their mean absolute errors, above 0 is better. Forecasts of one run "
+                "share their prompts.",
             )
         )
     return said
 
 
 def _p(value: float) -> str:
-    return "p < .001" if value < 0.001 else f"p {number(value)}"
+    return "p < .001" if value < 0.001 else f"p = {number(value)}"

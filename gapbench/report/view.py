@@ -7,6 +7,7 @@ what counts as a gap.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -17,6 +18,7 @@ from gapbench.estimate.results import Estimate, Estimates, Target
 from gapbench.report.text import listing, one_line
 
 OVERALL = "all"
+FLAG = re.compile(r"partial:\d+ of \d+ tasks|\S+")  # the one flag of several words
 
 Reading = Literal["gap", "worse", "none", "descriptive", "not_estimable", "no_verdicts", "missing"]
 
@@ -83,7 +85,7 @@ def as_estimates(data: Estimates | pd.DataFrame) -> Estimates:
             record[name] = None if pd.isna(record[name]) else int(record[name])  # type: ignore[call-overload]
         for name in ("bound_low", "bound_high"):
             record[name] = None if pd.isna(record[name]) else record[name]  # type: ignore[call-overload]
-        record["flags"] = tuple(str(record["flags"]).split())
+        record["flags"] = tuple(FLAG.findall(str(record["flags"])))
         return Estimate(**record)  # type: ignore[arg-type]
 
     return Estimates(

@@ -1,5 +1,6 @@
 "use strict";
-// Makes every heading of a sortable table a button. The page is whole without it.
+// Makes every heading of a sortable table a button, and leaves out of the tab order what does not scroll. The page is whole
+// without it.
 const said = document.getElementById("sorted");
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
@@ -10,6 +11,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.type = "button";
     button.append(...heading.childNodes);
     heading.append(button);
+    heading.dataset.name = button.textContent; // in print, where Chromium does not repeat a button on the next page
     heading.setAttribute("aria-sort", "none");
     button.addEventListener("click", () => {
       const was = heading.getAttribute("aria-sort");
@@ -25,6 +27,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+const frames = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+});
+for (const frame of document.querySelectorAll(".scroll")) frames.observe(frame);
 function ordered(rows, column, number, way) {
   const key = (row) => {
     const cell = row.cells[column];
