@@ -82,7 +82,9 @@ def test_commands_within_sentences_exist() -> None:
         assert any(option in parameter.opts for parameter in COMMANDS[name].params), f"{name} {option}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "results/README.md", "results/loop/README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "results/README.md", "results/loop/README.md", "CONTRIBUTING.md"]
+)
 def test_every_link_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     for target in re.findall(r"\]\(([^)#\s]+)", text):

@@ -508,7 +508,6 @@ def test_rows_may_stand_in_the_suite_itself(tmp_path):
 # a suite from a package
 
 
-
 def install(folder, name, target, monkeypatch):
     """What `pip install` leaves of a package with an entry point."""
     info = folder / f"{name}-1.0.dist-info"

@@ -218,7 +218,9 @@ class RunStore:
             If one is, or the directory was moved, or is named from another working directory than this one.
         """
         if not self.exists:
-            raise UserError(f"{self.path}: the run is not here any more, seen from {Path.cwd()}; open it anew")
+            raise UserError(
+                f"{self.path}: the run is not here any more, seen from {Path.cwd()}; open it anew"
+            )
         for path, rows in self.listed.lost(table).items():
             raise UserError(f"{path}: lost, and {rows:,} rows with it; {mend(path, lost=True)}")
 
