@@ -23,7 +23,13 @@ from gapbench.trajectory.laws import (
     Clock,
     Shapes,
 )
-from gapbench.trajectory.projection import SeriesProjection, observed, plateau_interval, project_one
+from gapbench.trajectory.projection import (
+    NOTHING_LEFT,
+    SeriesProjection,
+    observed,
+    plateau_interval,
+    project_one,
+)
 from gapbench.trajectory.series import project_series, series_json
 from gapbench.trajectory.signal import constant_fits
 
@@ -226,10 +232,22 @@ def test_what_was_not_put_to_the_test_is_said_to_be_so():
 def test_claims_are_withheld_where_the_last_value_forecasts_as_well():
     value = np.array([0.30, 0.50, 0.48, 0.52, 0.49, 0.51, 0.50, 0.51, 0.49, 0.51, 0.49, 0.50])
     found = project(T, value, 0.01, horizon=[15.0])
-    assert found.rolling.mase >= 1 or found.status != "identified" or np.isfinite(found.t95)
+    left = found.status == "identified" and found.reserve >= NOTHING_LEFT
+    assert found.rolling.mase >= 1 or not left or np.isfinite(found.t95)
     if found.rolling.mase >= 1:
         assert np.isnan(found.t95)
         assert found.forecast[0].law == "persistence"
+
+
+def test_a_step_that_is_over_gets_no_date() -> None:
+    t = np.arange(8.0)
+    found = project(t, np.array([0.25, 0.25, 0.26, 0.40, 0.470, 0.471, 0.469, 0.470]), 0.004)
+    assert found.status == "identified"
+    assert abs(found.reserve) < NOTHING_LEFT
+    assert np.isnan(found.t95)
+    said = " ".join(text for _, text in series_sentences(found))
+    assert "nothing is left (at most" in said
+    assert "is spent by" not in said
 
 
 def test_a_gap_falls_to_its_floor():

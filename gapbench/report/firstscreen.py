@@ -110,8 +110,12 @@ def _much(before: str, view: View) -> list[str]:
         said.append(f"{before}Over all domains accuracy is {own}.{choosing}")
         ceiling = view.get(OVERALL, "pass@k", n=view.responses)
         if ceiling is not None and drawable(ceiling):
-            gain = number(ceiling.value - base.value, signed=True)
-            perfect = f"A perfect verifier would add {gain} with the same {view.responses} responses."
+            reach = (
+                number(ceiling.value)
+                if before
+                else f"{number(ceiling.value)} {interval(ceiling.low, ceiling.high)}"
+            )
+            perfect = f"A perfect verifier would reach {reach} with the same {view.responses} responses."
             said = [f"{said[0]} {perfect}"] if before else [*said, perfect]
     if before:  # of several runs the grid below says the rest
         return said

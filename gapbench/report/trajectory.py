@@ -21,7 +21,7 @@ from gapbench.report.trajectory_text import status_words
 from gapbench.trajectory.beyond import RIGHT
 from gapbench.trajectory.checkpoints import Checkpoints, Outcome, pass_curves
 from gapbench.trajectory.forecast import Forecast
-from gapbench.trajectory.projection import SeriesProjection
+from gapbench.trajectory.projection import NOTHING_LEFT, SeriesProjection
 
 REACH = 1.96
 MEASURED, PROJECTED, OUTCOME, PLATEAU = colour(0), colour(0), colour(1), colour(2)
@@ -79,6 +79,8 @@ def plot_forecast(
     words = [status_words(found)]
     if "claims_withheld" in found.flags:
         words.append(f"no date: the last value forecast better (MASE {found.rolling.mase:.2f})")
+    if found.status == "identified" and abs(found.reserve) < NOTHING_LEFT:
+        words.append("nothing is left by the best law")
     if math.isfinite(found.t95):
         words.append(
             f"95 % of the reserve by t = {found.t95:.3g} [{found.t95_low:.3g}, {found.t95_high:.3g}]"

@@ -12,7 +12,7 @@ from gapbench.report.view import OVERALL
 from gapbench.trajectory.alarms import Name
 from gapbench.trajectory.checkpoints import Outcome
 from gapbench.trajectory.guards import Guard, State
-from gapbench.trajectory.projection import Kind, SeriesProjection, Status
+from gapbench.trajectory.projection import NOTHING_LEFT, Kind, SeriesProjection, Status
 from gapbench.trajectory.scored import ForecastScore, counted, skill_over_last
 
 STATUS: dict[Status, str] = {
@@ -102,6 +102,9 @@ def _where(found: SeriesProjection) -> Iterator[str]:
             else f"at least {number(found.plateau_low)}"
         )
         yield f"The plateau is {bound}; no date is given."
+    if found.status == "identified" and abs(found.reserve) < NOTHING_LEFT:
+        most = max(abs(found.reserve_low), abs(found.reserve_high))
+        yield f"By the law that fits best nothing is left (at most {number(most)}), so that there is no date."
     if math.isfinite(found.t95):
         unproved = "; no earlier forecast puts it to the test" if "not_scored" in found.flags else ""
         when = f"{found.t95:.3g} [{found.t95_low:.3g}, {found.t95_high:.3g}]"

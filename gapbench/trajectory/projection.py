@@ -27,6 +27,8 @@ Kind = Literal["solver", "verifier", "gap"]
 
 ALPHA = 0.05
 HALF_A_POINT = 0.005
+NOTHING_LEFT = 5e-4
+"""A reserve that prints as .000: a series that has arrived, as after a step, and a date for what is left would be round-off."""
 NO_ERROR = 1e-9  # a standard error up to this is round-off
 CAP: dict[Kind, float] = {"solver": 1.0, "verifier": 1.0, "gap": 0.0}
 """What A_inf cannot exceed; a gap is fitted upside down, so that it cannot fall below 0."""
@@ -91,8 +93,8 @@ class SeriesProjection:
         `lower_bound_only` there is a lower end alone. For a gap the reserve is what it has still to fall, below 0.
     t95, t_practical
         When 95 % of the reserve is spent, and when what is left is less than 5 % of it or half a point: on the series'
-        own clock. NaN unless identified and better forecast than by the last value; where the last value forecasts as
-        well, `reserve` and `plateau` keep their intervals alone.
+        own clock. NaN unless identified, better forecast than by the last value, and with something left; where
+        the last value forecasts as well, `reserve` and `plateau` keep their intervals alone.
     flags
         `claims_withheld` (rolling MASE at least 1), `not_scored` (no earlier origin), `poor_fit`, `joint_fit`,
         `external_anchor`, `repeated_times`, `descriptive` (fewer than 20 prompts).
@@ -192,7 +194,7 @@ def project_one(
     if status == "identified" and plateau[2] >= cap - 1e-9:
         status = "lower_bound_only"
     withheld = status == "identified" and scored.mase >= 1
-    if status == "identified" and not withheld:
+    if status == "identified" and not withheld and reserve[0] >= NOTHING_LEFT:
         t95, practical = _arrivals(union)
     if status == "lower_bound_only":
         plateau, reserve = (NAN, plateau[1], NAN), (NAN, reserve[1], NAN)
