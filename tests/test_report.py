@@ -409,7 +409,7 @@ def test_the_first_screen_answers_four_questions(estimates: Estimates) -> None:
     said = " ".join(text for _, text in much.said)
     assert "accuracy is 0.467" in said
     assert "+0.025 [+0.007, +0.043] (yesno, best@8) and +0.013 [−0.017, +0.042] (majority, best@16)" in said
-    assert "A perfect verifier would add +0.303 with the same 16 responses" in said
+    assert "A perfect verifier would reach 0.770 [0.710, 0.830] with the same 16 responses" in said
     assert "mute: no reply could be read as a verdict" in said
     assert where.answer == "2 of 6 domains"
     assert "arithmetic and ordering" in where.said[0][1]
