@@ -31,15 +31,17 @@ from gapbench.errors import UserError
 from gapbench.estimate.results import Estimate, Estimates
 from gapbench.estimate.table import estimate_panels
 from gapbench.panel import Panel, Scores
-from gapbench.report import about, content, firstscreen, grids, quality, summary
-from gapbench.report.captions import CAPTIONS
-from gapbench.report.cells import minus
+from gapbench.report import summary
 from gapbench.report.costs import cost_lines, engine_share, stage_costs
 from gapbench.report.definitions import DEFINITIONS
-from gapbench.report.examples import MOST, choose
 from gapbench.report.figures import report_figures, selection_figure
-from gapbench.report.html import TEMPLATES, write_report
-from gapbench.report.pages import RunPage
+from gapbench.report.page import about, content, firstscreen, grids, quality
+from gapbench.report.page.captions import CAPTIONS
+from gapbench.report.page.cells import minus
+from gapbench.report.page.examples import MOST, choose
+from gapbench.report.page.html import TEMPLATES, write_report
+from gapbench.report.page.pages import RunPage
+from gapbench.report.page.svg import draw
 from gapbench.report.plots import (
     plot_gap_by_domain,
     plot_score_distributions,
@@ -47,7 +49,6 @@ from gapbench.report.plots import (
     save_figure,
 )
 from gapbench.report.style import COLOURS, PAPER
-from gapbench.report.svg import draw
 from gapbench.report.tables import print_table
 from gapbench.report.text import interval, number, one_line, visible
 from gapbench.report.view import View, as_estimates, drawable, read
@@ -622,9 +623,7 @@ def test_plots_leave_matplotlib_as_it_was(estimates: Estimates, panels: list[Pan
     before = dict(mpl.rcParams)
     report_figures(*first(1, estimates, panels))
     assert dict(mpl.rcParams) == before
-    code = (
-        "import sys, gapbench.report.html, gapbench.report.figures; print('matplotlib.pyplot' in sys.modules)"
-    )
+    code = "import sys, gapbench.report.page.html, gapbench.report.figures; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

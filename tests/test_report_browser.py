@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gapbench.report.html import write_report
-from gapbench.report.together import Part, Together
+from gapbench.report.page.html import write_report
+from gapbench.report.page.together import Part, Together
 from tests.test_report import (
     HOSTILE,
     MANIFEST,

@@ -12,12 +12,12 @@ import yaml
 from gapbench.comparing.compare import compare, run_labels
 from gapbench.projection.forecast import FOLDER, write_forecast
 from gapbench.projection.project import project_run
-from gapbench.report.cells import minus
-from gapbench.report.content import domain_name
-from gapbench.report.outlook import outlook_of, overall_table, projection_table
-from gapbench.report.paired import comparison
+from gapbench.report.page.cells import minus
+from gapbench.report.page.content import domain_name
+from gapbench.report.page.outlook import outlook_of, overall_table, projection_table
+from gapbench.report.page.paired import comparison
+from gapbench.report.page.together import short_labels, together
 from gapbench.report.publish import publish, publish_report
-from gapbench.report.together import short_labels, together
 from gapbench.run import Run, RunConfig, execute
 from gapbench.trajectory.scored import counted, score_forecasts
 from tests.conftest import Cli, document

@@ -13,10 +13,10 @@ from typing import Any
 
 from gapbench.errors import UserError
 from gapbench.estimate.results import Estimates
-from gapbench.report.examples import MOST, ON_A_PAGE
-from gapbench.report.html import write_report
-from gapbench.report.pages import RunPage, run_page
-from gapbench.report.together import short_labels, together
+from gapbench.report.page.examples import MOST, ON_A_PAGE
+from gapbench.report.page.html import write_report
+from gapbench.report.page.pages import RunPage, run_page
+from gapbench.report.page.together import short_labels, together
 from gapbench.run import Run
 from gapbench.store import write_atomic
 

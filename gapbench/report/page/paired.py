@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from gapbench.comparing.compare import compare
 from gapbench.errors import UserError
 from gapbench.estimate.contrast import Contrast
-from gapbench.report.cells import Cell, Ends, Table, number_cell, p_cell, texts, value_cell, with_strips
 from gapbench.report.comparison import ADJUSTMENTS
-from gapbench.report.content import domain_name
-from gapbench.report.outlook import Said
-from gapbench.report.parts import Part
+from gapbench.report.page.cells import Cell, Ends, Table, number_cell, p_cell, texts, value_cell, with_strips
+from gapbench.report.page.content import domain_name
+from gapbench.report.page.outlook import Said
+from gapbench.report.page.parts import Part
 from gapbench.report.text import one_line
 from gapbench.report.view import OVERALL
 from gapbench.run import Run

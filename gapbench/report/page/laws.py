@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gapbench.errors import UserError
 from gapbench.projection.results import MEASUREMENT
-from gapbench.report.cells import (
+from gapbench.report.page.cells import (
     NOTHING,
     Cell,
     Table,
@@ -17,11 +17,11 @@ from gapbench.report.cells import (
     texts,
     value_cell,
 )
-from gapbench.report.outlook import Said
-from gapbench.report.parts import Part
+from gapbench.report.page.outlook import Said
+from gapbench.report.page.parts import Part
+from gapbench.report.page.svg import draw
 from gapbench.report.scaling_plots import absolute_gap_figure, scaling_figure, slopes_figure
 from gapbench.report.scaling_text import NAMES, limits, readings
-from gapbench.report.svg import draw
 from gapbench.report.text import one_line, percent
 from gapbench.run import Run
 from gapbench.scaling.contrasts import SlopeContrast

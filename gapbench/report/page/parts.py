@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gapbench.report.cells import Table
-from gapbench.report.outlook import Said
-from gapbench.report.svg import Drawn
+from gapbench.report.page.cells import Table
+from gapbench.report.page.outlook import Said
+from gapbench.report.page.svg import Drawn
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gapbench.panel import Panel
-from gapbench.report.cells import Cell, Table, count_cell, texts
+from gapbench.report.page.cells import Cell, Table, count_cell, texts
 from gapbench.report.text import one_line, percent
 
 

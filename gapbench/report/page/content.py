@@ -1,6 +1,6 @@
 """The tables of a report as plain values for its template.
 
-What several runs have in common stands in tables of their own, `gapbench.report.together` and `gapbench.report.firstscreen`.
+What several runs have in common stands in tables of their own, `gapbench.report.page.together` and `gapbench.report.page.firstscreen`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from gapbench.estimate.results import Estimate
-from gapbench.report.cells import (
+from gapbench.report.definitions import DEFINITIONS
+from gapbench.report.page.cells import (
     NOTHING,
     Cell,
     Table,
@@ -22,7 +23,6 @@ from gapbench.report.cells import (
     texts,
     with_strips,
 )
-from gapbench.report.definitions import DEFINITIONS
 from gapbench.report.text import interval, one_line
 from gapbench.report.view import OVERALL, WORDS, Reading, View, drawable, read
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gapbench.comparing.compare import run_labels
-from gapbench.report.paired import comparison
-from gapbench.report.parts import Part
+from gapbench.report.page.paired import comparison
+from gapbench.report.page.parts import Part
 from gapbench.report.text import one_line
 from gapbench.run import Run
 
@@ -47,8 +47,8 @@ def together(runs: Sequence[Run], *, trajectory: bool) -> Together:
     UserError
         If `trajectory` is asked for and they cannot be such.
     """
-    from gapbench.report.laws import scaling
-    from gapbench.report.outcomes import training
+    from gapbench.report.page.laws import scaling
+    from gapbench.report.page.outcomes import training
 
     names = dict(zip(run_labels(runs), short_labels(runs), strict=True))
     return Together(

@@ -18,18 +18,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import gapbench
-from gapbench.report import about, content, firstscreen, grids, quality, summary
+from gapbench.report import summary
 from gapbench.report.costs import HELD_UP, engine_share, stage_costs
 from gapbench.report.definitions import DEFINITIONS
-from gapbench.report.outlook import Outlook, overall_table
-from gapbench.report.pages import RunPage
-from gapbench.report.parts import Part
-from gapbench.report.shown import shown
+from gapbench.report.page import about, content, firstscreen, grids, quality
+from gapbench.report.page.outlook import Outlook, overall_table
+from gapbench.report.page.pages import RunPage
+from gapbench.report.page.parts import Part
+from gapbench.report.page.shown import shown
+from gapbench.report.page.together import Together
 from gapbench.report.text import one_line, percent, plural, visible
-from gapbench.report.together import Together
 from gapbench.report.view import WORDS
 
-TEMPLATES = Path(__file__).with_name("page")
+TEMPLATES = Path(__file__).parent
 LONGEST, LINE, LINES = 6000, 2000, 80  # characters of a text, of a line, and lines that are shown
 
 

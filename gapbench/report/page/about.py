@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from gapbench.report.cells import Cell, Table, count_cell, listed, texts
-from gapbench.report.content import Views
 from gapbench.report.costs import stage_costs
-from gapbench.report.quality import temperatures
+from gapbench.report.page.cells import Cell, Table, count_cell, listed, texts
+from gapbench.report.page.content import Views
+from gapbench.report.page.quality import temperatures
 from gapbench.report.text import one_line, percent, plural
 from gapbench.report.view import Reading, View
 

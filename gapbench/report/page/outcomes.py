@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from gapbench.projection.results import MEASUREMENT
-from gapbench.report.cells import (
+from gapbench.report.page.cells import (
     NOTHING,
     Cell,
     Table,
@@ -18,10 +18,10 @@ from gapbench.report.cells import (
     texts,
     value_cell,
 )
-from gapbench.report.content import domain_name
-from gapbench.report.outlook import Said
-from gapbench.report.parts import Part
-from gapbench.report.svg import draw
+from gapbench.report.page.content import domain_name
+from gapbench.report.page.outlook import Said
+from gapbench.report.page.parts import Part
+from gapbench.report.page.svg import draw
 from gapbench.report.text import number, one_line, percent
 from gapbench.report.trajectory_figures import trajectory_figures
 from gapbench.report.trajectory_text import (

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gapbench.panel import Float
-from gapbench.report.cells import minus
+from gapbench.report.page.cells import minus
 
 PREFIX = "point-"
 NO_MARKER = ("", " ", None, "None")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gapbench.estimate.results import Estimate
-from gapbench.report.cells import Cell, Table, cell, ends, gap_cell, texts, with_strips
-from gapbench.report.content import Choice, Views, domain_name, find
+from gapbench.report.page.cells import Cell, Table, cell, ends, gap_cell, texts, with_strips
+from gapbench.report.page.content import Choice, Views, domain_name, find
 from gapbench.report.text import one_line
 from gapbench.report.view import OVERALL, View
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from gapbench.report.captions import CAPTIONS
-from gapbench.report.hover import mark, titled
+from gapbench.report.page.captions import CAPTIONS
+from gapbench.report.page.hover import mark, titled
 from gapbench.report.plots import save_figure, write_svg
 from gapbench.report.projection import SHADE
 from gapbench.report.style import COLOURS, GREY, GRID, INK, PAPER

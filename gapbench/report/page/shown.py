@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gapbench.report import content, quality, summary
-from gapbench.report.cells import Table, minus
-from gapbench.report.outlook import Outlook, projection_table
-from gapbench.report.pages import RunPage
+from gapbench.report import summary
+from gapbench.report.page import content, quality
+from gapbench.report.page.cells import Table, minus
+from gapbench.report.page.outlook import Outlook, projection_table
+from gapbench.report.page.pages import RunPage
 
 
 @dataclass(frozen=True)

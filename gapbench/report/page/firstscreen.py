@@ -14,9 +14,9 @@ import numpy as np
 
 from gapbench.estimate.results import Estimate
 from gapbench.projection.results import MEASUREMENT, SCENARIO
-from gapbench.report.cells import minus, partial
-from gapbench.report.content import Views
-from gapbench.report.outlook import Outlook, Said, horizon_words, of_many
+from gapbench.report.page.cells import minus, partial
+from gapbench.report.page.content import Views
+from gapbench.report.page.outlook import Outlook, Said, horizon_words, of_many
 from gapbench.report.summary import chance_note, control_verdict, half_widths, lead, shown_domains
 from gapbench.report.text import interval, listing, number, one_line, plural, span
 from gapbench.report.view import OVERALL, Reading, View, drawable

@@ -14,13 +14,13 @@ from gapbench.estimate.results import Estimates
 from gapbench.panel import Panel
 from gapbench.plots.measured import plot_roc
 from gapbench.projection.results import Projection
-from gapbench.report.examples import MOST, examples
 from gapbench.report.figures import report_figures
-from gapbench.report.outlook import Outlook, outlook_of
+from gapbench.report.page.examples import MOST, examples
+from gapbench.report.page.outlook import Outlook, outlook_of
+from gapbench.report.page.quality import ResponseQuality, VerdictQuality, response_quality, verdict_quality
+from gapbench.report.page.svg import Drawn, draw
 from gapbench.report.projection import projection_figures
-from gapbench.report.quality import ResponseQuality, VerdictQuality, response_quality, verdict_quality
 from gapbench.report.style import styled
-from gapbench.report.svg import Drawn, draw
 from gapbench.report.text import one_line
 from gapbench.report.view import OVERALL, View
 from gapbench.run import Run

@@ -21,8 +21,17 @@ from gapbench.projection.results import (
     Projection,
     Value,
 )
-from gapbench.report.cells import NOTHING, Cell, Table, count_cell, minus, number_cell, p_cell, value_cell
-from gapbench.report.content import domain_name
+from gapbench.report.page.cells import (
+    NOTHING,
+    Cell,
+    Table,
+    count_cell,
+    minus,
+    number_cell,
+    p_cell,
+    value_cell,
+)
+from gapbench.report.page.content import domain_name
 from gapbench.report.projected import noted, statement_lines
 from gapbench.report.text import interval, listing, number, one_line, plural, span
 from gapbench.report.view import OVERALL
