@@ -97,7 +97,7 @@ def plot_cross(cross: Cross, ax: Axes, *, domain: str = OVERALL) -> Axes:
         _draw(ax, cell, column, row, colours)
     ax.set_xlim(-0.5, len(cross.judges) - 0.5)
     ax.set_ylim(len(cross.generators) - 0.5, -0.5)
-    ax.set_xticks(range(len(cross.judges)), [label(name, 20) for name in _short(cross.judges)])
+    ax.set_xticks(range(len(cross.judges)), [label(name, 24) for name in _short(cross.judges)])
     ax.set_yticks(range(len(cross.generators)), [label(name, 24) for name in _short(cross.generators)])
     ax.tick_params(length=0)
     ax.grid(False)
