@@ -540,6 +540,9 @@ def test_an_arm_with_nothing_to_train_on_ends_alone(tmp_path: Path) -> None:
     assert reached == {"gold": 1, "frozen:yesno": 3}
     assert {one.arm for one in found.scores} == {"gold", "frozen:yesno"}
     json.dumps(found.to_json(), allow_nan=False)
+    console = Console(file=io.StringIO(), width=80)
+    print_loop(found, console)
+    assert "Arm gold ended early" in console.file.getvalue()  # type: ignore[attr-defined]
     steps = found.steps
     assert run_loop(small(arms=arms, rounds=3), out, resume=True, trainer=forget).steps == steps
 

@@ -20,6 +20,7 @@ from rich.text import Text
 from gapbench.loop.forecasts import BENCHMARK, FILTER, SERIES
 from gapbench.loop.rounds import LoopResult
 from gapbench.loop.scoring import Point, Score, Skill
+from gapbench.report.panels import legend_above, panels
 from gapbench.report.plots import save_figure
 from gapbench.report.style import domain_label, styled
 from gapbench.report.tables import plain_table
@@ -62,7 +63,7 @@ def print_loop(result: LoopResult, console: Console) -> None:
             table = plain_table(f"{title}: {', '.join(map(one_line, whose))} prompts", head, own)
             console.print(table)
             console.print()
-    for line in STATEMENTS:
+    for line in (*_ended(result), *STATEMENTS):
         console.print(Text(line))
 
 
@@ -117,8 +118,7 @@ def loop_figures(result: LoopResult) -> dict[str, Figure]:
             domains = list(dict.fromkeys(one.domain for one in points))
             if not domains:
                 continue
-            figure = Figure(figsize=(4.2 * len(domains), 3.6))
-            (axes,) = figure.subplots(1, len(domains), squeeze=False)
+            figure, axes = panels(len(domains), 4.0, 3.0, more=0.9)
             for ax, domain in zip(axes, domains, strict=True):
                 own = sorted((one for one in points if one.domain == domain), key=lambda one: one.t)
                 plot_loop_outcome(
@@ -127,9 +127,18 @@ def loop_figures(result: LoopResult) -> dict[str, Figure]:
                     ax,
                 )
                 ax.set_ylabel(f"accuracy, {domain_label(domain)}")
-            figure.suptitle(f"{one_line(arm.label, 40)}, {place} prompts", fontsize="medium")
+            legend_above(figure, columns=2 * len(axes))
+            figure.supxlabel(f"{one_line(arm.label, 40)}, {place} prompts", fontsize="medium")
             found[f"{arm.folder}-{place}"] = figure
     return found
+
+
+def _ended(result: LoopResult) -> list[str]:
+    """What there is to say of arms that did not come to the last round."""
+    return [
+        f"Arm {one_line(arm)} ended early, with nothing to train on: {one_line(why)}."
+        for arm, why in result.ended.items()
+    ]
 
 
 def _drawn(result: LoopResult, arm: str, place: str, domain: str) -> list[tuple[float, list[Forecast]]]:
@@ -218,7 +227,7 @@ def _markdown(result: LoopResult) -> str:
     config = result.config
     parts = [
         f"# A loop of {config.rounds} rounds: {config.model}, {config.filter} of {config.n} responses\n",
-        *(f"{line}\n" for line in STATEMENTS),
+        *(f"{line}\n" for line in (*_ended(result), *STATEMENTS)),
     ]
     for title, head, rows in reversed(_tables(result)):
         parts += [f"## {title}\n", _lines((*WHOSE, *head), [(*whose, *row) for whose, row in rows])]

@@ -37,9 +37,11 @@ def label_below(axes: Sequence[Axes], words: str) -> None:
 
 
 def legend_above(figure: Figure, columns: int, more: Iterable[Artist] = ()) -> None:
-    """One legend for all panels, each name once."""
+    """One legend for all panels in place of their own, each name once."""
     handles: dict[str, Artist] = {}
     for ax in figure.axes:
+        if (own := ax.get_legend()) is not None:
+            own.remove()
         handles |= {str(name): handle for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     handles |= {str(one.get_label()): one for one in more}
     if handles:

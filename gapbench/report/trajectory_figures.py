@@ -103,9 +103,6 @@ def _grid(cases: Sequence[T], draw: Callable[[T, Axes], object]) -> Figure:
 
 @styled
 def _one_legend(figure: Figure) -> Figure:
-    for ax in figure.axes:
-        if (own := ax.get_legend()) is not None:
-            own.remove()
     legend_above(figure, columns=4)
     return figure
 
