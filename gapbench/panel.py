@@ -336,11 +336,12 @@ def _pair_scores(
 
 
 def _candidate(record: Mapping[Any, Any]) -> Candidate:
-    cluster, logprob = record["cluster"], record["logprob"]
+    cluster, logprob, tokens = record["cluster"], record["logprob"], record["n_tokens"]
+    # Tables and logs may not tell a response's length; without it no verifier has a score per token to give.
     return Candidate(
         response=int(record["response"]),
         text=str(record["text"]),
         cluster=None if pd.isna(cluster) else str(cluster),
         logprob=None if pd.isna(logprob) else float(logprob),
-        n_tokens=int(record["n_tokens"]),
+        n_tokens=0 if pd.isna(tokens) else int(tokens),
     )

@@ -66,6 +66,12 @@ def panel_of(run: Run, task: str) -> Panel:
     return next(panel for panel in run.panels() if panel.task == task)
 
 
+def assert_same_rows(one: Run, other: Run, tables: Iterable[str] = TABLES) -> None:
+    """Every row of one run is in the other, and no further one."""
+    for table in tables:
+        assert rows(one, table) == rows(other, table), table
+
+
 def simulated(out: Path) -> Run:
     """A run with verifiers of every kind: asked once, asked repeatedly, computed; with missing verdicts and censoring."""
     config = RunConfig(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,7 +119,7 @@ def test_the_run_reads_like_any_other(cli: Cli, tmp_path: Path) -> None:
         assert "imported from r.csv" in refused.stderr
     again = cli("import", "r.csv", "--out", "run")
     assert again.returncode == 2
-    assert "already here" in again.stderr
+    assert again.stderr == "gapbench: --out run: a run is already there; name another\n"
 
 
 def test_rows_are_typed_rows(tmp_path: Path) -> None:
@@ -239,7 +241,7 @@ BAD_RESPONSES: dict[str, tuple[Change, str]] = {
         lambda f: put("cluster", 4, "b")(f.assign(cluster="a")),
         r"row 5\b.*prompt \('sums', 'p0'\) is of cluster 'b' here and of 'a'",
     ),
-    "tokens": (lambda f: put("n_tokens", 4, -2)(f.assign(n_tokens=5)), r"row 5\b.*'n_tokens' is negative"),
+    "tokens": (lambda f: put("n_tokens", 4, -2)(f.assign(n_tokens=5)), r"row 5\b.*'n_tokens' is no whole number from 0"),
 }  # fmt: skip
 BAD_VERDICTS: dict[str, tuple[Change, str]] = {
     "missing column": (lambda f: f.drop(columns="replicate"), r"no column 'replicate'"),
@@ -302,15 +304,18 @@ HEADER = b"domain,task,prompt_id,response,utility\n"
         ("r.csv", HEADER + b"d,t,p,0,1\nd,t,p,1,0,5\n", "row 2 (line 3): has 6 columns where the header has 5"),
         ("r.csv", HEADER + b"d,t,p,0,1\nd,t,p\xff,1,0\n", "row 2 (line 3): is not UTF-8"),
         ("r.csv", HEADER + b'd,t,"p\nq",0,1\n\nd,t,p,1,no\n', "row 2 (line 5)"),
-        ("r.csv.gz", gzip.compress(HEADER + b"d,t,p,0,1\nd,t,p,1,1.5\n"), "row 2 (line 3)"),
-        ("r.csv.gz", gzip.compress(HEADER + b"d,t,p,0,1\n" * 9)[:-12], "cut short"),
+        ("r.csv.gz", gzip.compress(HEADER + b"d,t,p,0,1\nd,t,p,1,1.5\n", mtime=0), "row 2 (line 3)"),
+        ("r.csv.gz", gzip.compress(HEADER + b"d,t,p,0,1\n" * 9, mtime=0)[:-12], "cut short"),
         ("r.csv", HEADER.replace(b"domain", b"utility") + b"0,t,p,0,1\n", "'domain'"),
         ("r.csv", b"domain,task,task,prompt_id,response,utility\nd,t,t,p,0,1\n", "'task' is there twice"),
         ("r.csv", HEADER + b'd,t,"p,0,1\nd,t,p,1,1\nd,t,p,2,1\n', "r.csv"),
         ("r.csv", HEADER.replace(b"\n", b",answer\n") + b'd,t,p,0,1,"a\nd,t,p,1,1,b\n', "opened and never closed"),
         ("r.parquet", b"PAR1 and then nothing", "not readable as Parquet"),
         ("r.parquet", b"", "not readable as Parquet"),
-        ("r.xlsx", b"PK\x03\x04", "neither .csv, .csv.gz nor .parquet"),
+        ("r.xlsx", b"PK\x03\x04", "neither .csv, .csv.gz nor .parquet; save the table as one of them"),
+        ("r.jsonl", b"{}", "neither .csv, .csv.gz nor .parquet; read a log with --from"),
+        ("r.csv", gzip.compress(HEADER), "is packed with gzip; unpack it, or let its name end in .csv.gz"),
+        ("r.csv", (HEADER + b"d,t,p,0,1\n").decode().encode("utf-16"), "is UTF-16 text; save the table as UTF-8"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_table_is_told(tmp_path: Path, name: str, content: bytes, told: str) -> None:
@@ -321,6 +326,29 @@ def test_a_file_that_is_no_table_is_told(tmp_path: Path, name: str, content: byt
     assert str(path) in str(mistake.value)
     assert "\n" not in str(mistake.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("task", pa.array([b"sums", b"\xff"]), "row 2: column 'task' holds bytes that are no UTF-8 text"),
+        ("task", pa.array([["sums"], ["sums"]]), r"row 1: column 'task' holds list<.*>, not text; save it as text"),
+        ("task", pa.array([True, False]), "row 1: column 'task' holds bool, not text"),
+        ("utility", pa.array([{"a": 1}, {"a": 2}]), r"row 1: column 'utility' holds struct<.*>, not numbers"),
+        ("utility", pa.array([b"1", b"\xff"]), "row 2: column 'utility' holds numbers, and .* is not one"),
+        ("n_tokens", pa.array([1.0, 3e9]), "row 2: 'n_tokens' is no whole number from 0"),
+        ("n_tokens", pa.array([1.0, math.inf]), "row 2: 'n_tokens' is no whole number from 0"),
+        ("n_tokens", pa.array([1.5, 2.0]), "row 1: 'n_tokens' is no whole number from 0"),
+        ("response", pa.array([0, 2**64 - 1], pa.uint64()), "row 2: 'response' is 1.84467e\\+19"),
+    ],
+)  # fmt: skip
+def test_a_column_of_another_kind_is_told(tmp_path: Path, column: str, values: pa.Array, told: str) -> None:
+    table = pa.Table.from_pandas(responses().assign(n_tokens=1).head(2), preserve_index=False)
+    table = table.set_column(table.schema.get_field_index(column), column, values)
+    pq.write_table(table, tmp_path / "r.parquet")
+    with pytest.raises(UserError, match=f"r.parquet, {told}"):
+        import_table(tmp_path / "r.parquet", out=tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.parquet"]
 
 
 def test_a_torn_parquet_file_is_told(tmp_path: Path) -> None:
@@ -339,6 +367,8 @@ def test_a_torn_parquet_file_is_told(tmp_path: Path) -> None:
         (("nowhere.csv", "--out", "run"), "nowhere.csv: no such file"),
         (("r.csv", "v.csv", "--out", "run", "--threshold", "judeg=1"), "did you mean 'judge'"),
         (("r.csv", "v.csv", "--out", "run", "--threshold", "judge"), "VERIFIER=SCORE"),
+        (("r.csv", "v.csv", "--out", "run", "--threshold", "judge=nan"), "give a finite number"),
+        (("r.csv", "--out", "run", "--threshold", "judge=1"), "there are no verdicts at all"),
         (("r.csv",), "--out"),
         (("bad.csv", "--out", "run"), "bad.csv, row 3 (line 4)"),
     ],
@@ -447,4 +477,10 @@ def test_no_half_of_a_run_is_left_in_the_way(tmp_path: Path) -> None:
         imported(tmp_path, responses())
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
     (tmp_path / "run" / "notes.txt").unlink()
+    (tmp_path / "run.importing").mkdir()
+    (tmp_path / "run.importing" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"run\.importing: is in the way; rename it, or name another --out"):
+        imported(tmp_path, responses())
+    assert (tmp_path / "run.importing" / "notes.txt").read_text() == "mine"
+    shutil.rmtree(tmp_path / "run.importing")
     assert RunStore(imported(tmp_path, responses()).run.store.path).exists

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pytest
 from gapbench.cli.interchange import import_
 from gapbench.errors import UserError
 from gapbench.interop.export import export_run
+from gapbench.interop.inspect_export import export_inspect
 from gapbench.interop.inspect_logs import read_inspect
 from gapbench.interop.into_run import ImportedLog, import_log
 from gapbench.interop.lm_eval import read_lm_eval
-from gapbench.records import TRUNCATED
+from gapbench.interop.logs import Log, LoggedPrompt, LoggedTask
+from gapbench.records import SCORED, TRUNCATED, Grade, Message, Prompt, Response
 from gapbench.run import Run
 from tests.conftest import Cli
-from tests.interop import LOGS, assert_same_estimates, panel_of, rows, simulated
+from tests.interop import LOGS, assert_same_estimates, assert_same_rows, panel_of, rows, simulated
 
 log_api = pytest.importorskip(
     "inspect_ai.log", reason="inspect-ai is not installed: pip install 'gapbench[inspect]'"
@@ -143,6 +146,66 @@ def test_both_ways_at_once(made: Run, tmp_path: Path) -> None:
     for table in ("prompts", "responses", "grades", "verdicts"):
         assert rows(two, table) == rows(one, table)
     assert_same_estimates(two, made)
+
+
+ODD = LOGS / "inspect_odd" / "odd.eval"
+
+
+def test_a_limit_cuts_what_it_halts_and_names_like_paths_stay_inside(tmp_path: Path) -> None:
+    halted = log_api.read_eval_log(str(ODD)).samples
+    assert {(one.limit.type, len(one.output.choices)) for one in halted} == {("token", 0)}
+    done = import_log(read_inspect(ODD, utility="match", verdicts=["includes"]), tmp_path / "run")
+    assert (done.prompts, done.statuses) == (3, {TRUNCATED: 12})
+    assert panel_of(done.run, "dir/../odd name ü").utility.sum() == 0
+    (path,) = export_run(done.run, "inspect", tmp_path / "out").files
+    assert path.parent == tmp_path / "out"
+    with zipfile.ZipFile(path) as archive:
+        assert not any(".." in name.split("/") for name in archive.namelist())
+    again = import_log(read_inspect(path), tmp_path / "again")
+    assert_same_rows(again.run, done.run)
+    assert_same_estimates(again.run, done.run)
+
+
+def test_a_log_written_piece_by_piece_reads_as_one_that_inspect_wrote(made: Run, tmp_path: Path) -> None:
+    for number, path in enumerate(export_run(made, "inspect", tmp_path / "out").files):
+        theirs = str(tmp_path / f"{number}.eval")
+        log_api.write_eval_log(log_api.read_eval_log(str(path)), theirs)
+        ours, wanted = (
+            log_api.read_eval_log(one).model_dump_json(exclude={"location"}) for one in (str(path), theirs)
+        )
+        assert ours == wanted
+        told = [
+            sorted(one.model_dump_json() for one in log_api.read_eval_log_sample_summaries(file))
+            for file in (str(path), theirs)
+        ]
+        assert told[0] == told[1]
+        assert len(told[0]) == len(list(log_api.read_eval_log_samples(str(path)))) == 24
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
+    def prompts() -> Iterator[LoggedPrompt]:
+        for number in range(60):
+            prompt = Prompt("t", f"p{number}", "d", (Message("user", "?"),), ("x",))
+            drawn = Response("t", prompt.prompt_id, 0, "x" * 1_000_000, None, 1, None, "stop", None)
+            grade = Grade("t", prompt.prompt_id, 0, "x", "x", 1.0, SCORED)
+            yield LoggedPrompt(prompt, "?", [drawn], [grade])
+
+    log = Log("run", [tmp_path], "m", [LoggedTask("t", "d", prompts())])
+    tracemalloc.start()
+    try:
+        (path,) = export_inspect(log, tmp_path / "out").files
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30_000_000, "60 MB of text went by"
+    assert log_api.read_eval_log(str(path), header_only=True).results.total_samples == 60
+
+
+def test_a_log_of_any_name_is_read(tmp_path: Path) -> None:
+    renamed = tmp_path / "log.zip"
+    renamed.write_bytes(FILE.read_bytes())
+    (task,) = read_inspect(renamed, utility="includes").tasks
+    assert task.name == "capitals"
 
 
 def written(tmp_path: Path, change: Callable[[Any], object]) -> Path:

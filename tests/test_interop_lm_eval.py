@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -18,9 +19,14 @@ from gapbench.errors import UserError
 from gapbench.interop.export import export_run
 from gapbench.interop.into_run import ImportedLog, import_log
 from gapbench.interop.lm_eval import read_lm_eval
+from gapbench.panel import build_panels
 from gapbench.run import Run
+from gapbench.verifiers.base import PoolVerifier
+from gapbench.verifiers.likelihood import Likelihood
+from gapbench.verifiers.likelihood_sum import LikelihoodSum
+from gapbench.verifiers.majority import Majority
 from tests.conftest import Cli, document
-from tests.interop import LOGS, assert_same_estimates, panel_of, rows, simulated
+from tests.interop import LOGS, assert_same_estimates, assert_same_rows, panel_of, rows, simulated
 
 REAL = LOGS / "lm_eval"
 SUMS = next(REAL.rglob("samples_sums_*.jsonl"))
@@ -36,7 +42,10 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> ImportedLog:
 
 
 def samples(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(
+        encoding="utf-8"
+    ) as file:  # whose lines end at a line feed only; a real log has U+2028 in a text
+        return [json.loads(line) for line in file]
 
 
 def test_repeats_become_responses_each_graded_by_itself(real: ImportedLog) -> None:
@@ -94,6 +103,38 @@ def test_import_export_import_is_the_same_run(real: ImportedLog, tmp_path: Path)
     for table in ("prompts", "responses", "grades", "verdicts"):
         assert rows(again.run, table) == rows(real.run, table)
     assert_same_estimates(again.run, real.run)
+
+
+def test_several_filters_and_a_chat_template_with_repeats(tmp_path: Path) -> None:
+    done = imported(LOGS / "lm_eval_chat", tmp_path / "run")
+    (file,) = (LOGS / "lm_eval_chat").rglob("samples_*.jsonl")
+    logged = samples(file)
+    assert (len(logged), {one["filter"] for one in logged}) == (12, {"first", "maj"})
+    assert (done.prompts, done.responses) == (6, 18)
+    texts = {row["text"] for row in done.run.store.read("responses").to_pylist()}
+    assert texts == {text for one in logged for text in one["resps"][0]}
+    questions = {next(iter(task.prompts)).question for task in read_lm_eval(file).tasks}
+    assert questions == {"Opposite of hot?"}, "the examples before it are not part of it"
+    export_run(done.run, "lm-eval", tmp_path / "out")
+    again = imported(tmp_path / "out", tmp_path / "again")
+    assert_same_rows(again.run, done.run)
+    assert_same_estimates(again.run, done.run)
+
+
+def test_a_model_from_a_folder_is_called_what_the_folder_is(tmp_path: Path) -> None:
+    shutil.copytree(REAL, tmp_path / "logs")
+    (results,) = (tmp_path / "logs").rglob("results_*.json")
+    results.write_text(json.dumps(json.loads(results.read_text()) | {"model_name": "/home/me/models/tiny"}))
+    assert read_lm_eval(tmp_path / "logs").model == "tiny"
+
+
+def test_verifiers_that_need_lengths_do_without(real: ImportedLog) -> None:
+    pools: list[PoolVerifier] = [Majority(), Likelihood(), LikelihoodSum()]
+    for panel in build_panels(real.run.store, pools):
+        assert set(panel.scores) == {"majority", "likelihood", "likelihood-sum"}
+        assert not np.isnan(panel.scores["majority"].mean).all()
+        assert np.isnan(panel.scores["likelihood"].mean).all()
+        assert np.isnan(panel.scores["likelihood-sum"].mean).all()
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +244,12 @@ def test_a_line_at_fault_is_named(
         (b"[" * 100_000 + b"]" * 100_000, "line 1: is nested deeper than"),
         (b'{"a":' * 500 + b"1" + b"}" * 500, "line 1: is nested deeper than"),
         (b"9" * 10_000, "line 1: is not JSON"),
-        (b"PAR1" + bytes(1000), "line 1: is not JSON"),
+        (b"PAR1" + bytes(1000), "is a Parquet table and no text; it is read with --from table"),
+        (gzip.compress(b'{"doc_id": 0}'), "is packed with gzip; unpack it first"),
+        (
+            b"PK\x03\x04" + bytes(100),
+            "is an archive and no text; a log of inspect (.eval) is read with --from inspect",
+        ),
     ],
 )
 def test_a_file_at_fault_is_named(tmp_path: Path, content: bytes, why: str) -> None:
@@ -216,7 +262,7 @@ def test_a_file_at_fault_is_named(tmp_path: Path, content: bytes, why: str) -> N
 
 
 def test_hostile_text_is_data(tmp_path: Path) -> None:
-    hostile = ["5\x00\x1b[31m", "<script>alert(1)</script> 5", "\ud800 5", "5 " * 500_000]
+    hostile = ["5\x00\x1b[31m\u2028\x85\u2029\x1e", "<script>alert(1)</script> 5", "\ud800 5", "5 " * 500_000]
     path = spoil(
         tmp_path, lambda s: s.update(resps=[hostile], target=float("nan"), doc={"question": "\udfff"}), line=0
     )
@@ -228,7 +274,10 @@ def test_hostile_text_is_data(tmp_path: Path) -> None:
     assert first[0] == hostile[0]
     assert first[2] == "\ufffd 5"
     assert len(first[3]) == 1_000_000
-    export_run(done.run, "lm-eval", tmp_path / "out")
+    lines, _ = export_run(done.run, "lm-eval", tmp_path / "out").files
+    assert len(lines.read_text("utf-8").splitlines()) == 12, (
+        "no text ends a line, however a reader splits them"
+    )
     again = imported(tmp_path / "out", tmp_path / "again")
     assert rows(again.run, "responses") == rows(done.run, "responses")
 
@@ -310,6 +359,9 @@ def test_the_same_responses_through_several_filters_are_one_sample(tmp_path: Pat
         read_lm_eval(path, utility="exact_matches")
     with pytest.raises(UserError, match="not every sample has a filter of that name"):
         read_lm_eval(path, utility="exact_match,loose")
+    path.write_text(json.dumps(logged[0] | {"exact_match": float("nan")}) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"--utility exact_match: is no number here \(NaN or null\)"):
+        read_lm_eval(path, utility="exact_match")
     with pytest.raises(UserError, match="line 1: --utility exact_match: the score is of 4 responses at once"):
         read_lm_eval(SUMS, utility="exact_match")
 

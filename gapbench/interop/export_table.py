@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gapbench.interop.logs import Exported, Log, LoggedPrompt, new_folder
+from gapbench.interop.folders import new_folder
+from gapbench.interop.logs import Exported, Log, LoggedPrompt
 
 RESPONSES = pa.schema(
     [
@@ -66,11 +67,24 @@ def export_table(log: Log, out: str | Path) -> Exported:
 
 def left_out(log: Log) -> list[str]:
     """What a plain table cannot say, in sentences."""
-    return [
-        f"left out verifier {name}: its scores depend on all responses of a prompt, which a plain table cannot say"
-        for name, facts in log.verifiers.items()
-        if facts.whole_pool
-    ]
+    notes = []
+    for name, facts in log.verifiers.items():
+        if facts.whole_pool:
+            notes.append(
+                f"left out verifier {name}: its scores depend on all responses of a prompt, which a plain table cannot say"
+            )
+            continue
+        if facts.scale == "logprob":
+            notes.append(
+                f"verifier {name}: its scores are log-probabilities, which a plain table cannot say; read again they have "
+                "ranks but no soft weights"
+            )
+        assumed = 0.5 if facts.scale == "probability" else None
+        if facts.threshold not in (None, assumed):
+            notes.append(
+                f"verifier {name}: a plain table has no threshold; import it with --threshold {name}={facts.threshold:g}"
+            )
+    return notes
 
 
 def write_tables(log: Log, folder: Path) -> list[str]:

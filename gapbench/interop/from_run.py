@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from gapbench.interop.logs import Log, LoggedPrompt, LoggedTask
+from gapbench.interop.logs import Log, LoggedPrompt, LoggedTask, model_name
 from gapbench.panel import Panel
 from gapbench.records import SCORED, Grade, Prompt, Response, Row, Verdict
 from gapbench.run import Run
@@ -66,7 +66,7 @@ def read_run(run: Run) -> Log:
         )
         for task, own in prompts.items()
     ]
-    return Log("run", [run.store.path], run.model, tasks, facts, notes=notes)
+    return Log("run", [run.store.path], model_name(run.model), tasks, facts, notes=notes)
 
 
 def _facts(run: Run, task: str) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import yaml
 import gapbench
 from gapbench.estimate.results import Estimate, Estimates
 from gapbench.interop.export_table import left_out, write_tables
-from gapbench.interop.logs import Exported, Log, new_folder
+from gapbench.interop.folders import new_folder
+from gapbench.interop.logs import Exported, Log
 from gapbench.records import Prompt
 from gapbench.report.text import interval, number, one_line
 from gapbench.run import Run

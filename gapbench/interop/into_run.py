@@ -17,10 +17,11 @@ from gapbench.errors import UserError
 from gapbench.graders.base import Grader
 from gapbench.interop import table
 from gapbench.interop.choosing import choose_grader
+from gapbench.interop.folders import new_folder
 from gapbench.interop.logs import UNKNOWN, Log, LoggedPrompt, LoggedTask
 from gapbench.interop.responses import EMPTY_CELLS, FREE_CELLS
-from gapbench.interop.table import Imported, scratch
-from gapbench.interop.verdicts import ImportedVerifier
+from gapbench.interop.table import Imported, check_vacant
+from gapbench.interop.verdicts import ImportedVerifier, check_thresholds
 from gapbench.judging import VerifierSpec
 from gapbench.records import Grade, Message, Prompt
 from gapbench.registry import suggest
@@ -117,15 +118,14 @@ def import_log(
         If the log does not fit, with the remedy; nothing is left behind.
     """
     start, begun = time.monotonic(), now()
-    target = RunStore(out)
-    target.check_vacant()
+    check_vacant(out)
     choice = GraderChoice(graders)
     names = [task.name for task in log.tasks]
     choice.check(names)
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"task '{name}' is there twice; name the log of one run")
-    with scratch(Path(out)) as folder:
+    with new_folder(Path(out), "importing") as folder:
         store = RunStore(folder)
         store.write_manifest({})
         counts = _Counts(log)
@@ -151,9 +151,6 @@ def import_log(
         }
         manifest = _manifest(log, counts, verifiers, flags)
         store.write_manifest(manifest | {"created": begun, "sessions": [session]})
-        if target.path.is_dir():
-            target.path.rmdir()
-        folder.rename(target.path)
     return ImportedLog(
         Run(out), counts.prompts, counts.responses, dict(counts.statuses), verifiers, flags, counts.graders
     )
@@ -248,9 +245,7 @@ def _asked(logged: LoggedPrompt) -> Prompt:
 def _verifiers(
     seen: Mapping[str, ImportedVerifier], told: Mapping[str, VerifierFacts], thresholds: Mapping[str, float]
 ) -> dict[str, ImportedVerifier]:
-    for name in thresholds:
-        if name not in seen:
-            raise UserError(f"--threshold {name}: no verdict is of that verifier{suggest(name, list(seen))}")
+    check_thresholds(thresholds, seen)
     for name, one in seen.items():
         try:
             VerifierSpec.model_validate(name)

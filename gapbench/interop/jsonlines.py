@@ -1,4 +1,4 @@
-"""Somebody's JSON lines, read one by one; whatever is wrong with one has the file and the line.
+"""JSON lines: somebody's, read one by one, where whatever is wrong with one has the file and the line; and ours.
 
 `NaN` and `Infinity`, which are not JSON and which Python writes all the same, become null; half a surrogate pair, which no
 text may hold, becomes U+FFFD.
@@ -15,6 +15,12 @@ from typing import Any
 from gapbench.errors import UserError
 
 DEEPEST = 100
+_ENDS = {end: f"\\u{end:04x}" for end in (0x85, 0x2028, 0x2029)}
+_PACKED = {
+    b"\x1f\x8b": "packed with gzip; unpack it first",
+    b"PK\x03\x04": "an archive and no text; a log of inspect (.eval) is read with --from inspect",
+    b"PAR1": "a Parquet table and no text; it is read with --from table",
+}
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -29,6 +35,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     found = False
     try:
         with path.open("rb") as file:
+            start = file.peek(4)
+            if kind := next((kind for mark, kind in _PACKED.items() if start.startswith(mark)), ""):
+                raise UserError(f"{path}: is {kind}")
             for number, line in enumerate(file, 1):
                 if line.strip():
                     found = True
@@ -69,6 +78,15 @@ def read_object(content: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{where}: is no JSON object; name a file of evaluation samples")
     return value
+
+
+def line_of(value: dict[str, Any]) -> str:
+    r"""One JSON object as a line. What some readers take for the end of a line is escaped inside texts.
+
+    >>> line_of({"text": "a\u2028é"})
+    '{"text": "a\\u2028é"}\n'
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).translate(_ENDS) + "\n"
 
 
 def whole(value: Any) -> Any:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -208,22 +208,15 @@ def _once(keys: Sequence[object], what: str) -> None:
             raise UserError(f"{what} {key} is there twice")
 
 
-def keep(
-    logged: LoggedPrompt,
-    verifiers: Mapping[str, VerifierFacts],
-    only: Iterable[int] | None = None,
-) -> dict[str, Any]:
+def keep(logged: LoggedPrompt, verifiers: Mapping[str, VerifierFacts]) -> dict[str, Any]:
     """Plain values that `Kept` reads, the texts of the responses left out.
 
     Parameters
     ----------
     verifiers
         What is known of those whose verdicts are there.
-    only
-        Indices of the responses to keep; all where None.
     """
     prompt = logged.prompt
-    wanted = {one.response for one in logged.responses} if only is None else set(only)
     record = prompt.to_record()
     pairs = zip(logged.responses, logged.grades, strict=True)
     return {
@@ -239,12 +232,9 @@ def keep(
                 **{name: getattr(grade, name) for name in ("utility", "status", "answer", "cluster")},
             }
             for response, grade in pairs
-            if response.response in wanted
         ],
         "verdicts": [
-            {name: getattr(verdict, name) for name in KeptVerdict.model_fields}
-            for verdict in logged.verdicts
-            if verdict.response in wanted
+            {name: getattr(verdict, name) for name in KeptVerdict.model_fields} for verdict in logged.verdicts
         ],
         "verifiers": {name: facts.model_dump() for name, facts in verifiers.items()},
     }

@@ -25,7 +25,7 @@ from gapbench.errors import UserError
 from gapbench.graders._text import LONGEST_ANSWER, normalise
 from gapbench.interop.jsonlines import read_lines, read_object
 from gapbench.interop.kept import KEY, Checked, Kept, KeptMessage, check
-from gapbench.interop.logs import UNKNOWN, Log, LoggedPrompt, LoggedTask
+from gapbench.interop.logs import UNKNOWN, Log, LoggedPrompt, LoggedTask, model_name
 from gapbench.records import SCORED, Grade, Message, Prompt, Response
 from gapbench.registry import suggest
 from gapbench.store.manifest import VerifierFacts
@@ -66,10 +66,11 @@ def read_lm_eval(path: str | Path, *, model: str | None = None, utility: str | N
     """
     files = _files(Path(path))
     described = _results(next(iter(files.values())))
-    name = model or described.get("model_name") or next(iter(files.values())).resolve().parent.name
+    folder = next(iter(files.values())).resolve().parent.name
+    name = model or model_name(str(described.get("model_name") or folder))
     facts: dict[str, VerifierFacts] = {}
     tasks = [_read_task(task, file, utility, facts) for task, file in files.items()]
-    return Log("lm-eval", list(files.values()), str(name), tasks, facts)
+    return Log("lm-eval", list(files.values()), name, tasks, facts)
 
 
 def _files(path: Path) -> dict[str, Path]:
@@ -127,8 +128,9 @@ class _TaskReader:
     def __init__(self, name: str, utility: str | None) -> None:
         self._name = name
         self._metric, _, self._filter = (utility or "").partition(",")
-        self._samples: dict[str, Sample] = {}
-        self._ids: dict[str, str] = {}  # doc_id to prompt_id
+        self._seen: dict[
+            str, tuple[str, int, str]
+        ] = {}  # doc_id to filter, hash of the responses and prompt_id
         self.task = ""
         self.prompts: dict[str, LoggedPrompt] = {}
         self.verifiers: dict[str, VerifierFacts] = {}
@@ -136,11 +138,9 @@ class _TaskReader:
 
     def take(self, sample: Sample, content: Mapping[str, Any]) -> None:
         """Take a sample; the same responses through another filter add at most the metric that is asked for."""
-        doc = str(sample.doc_id)
-        first = self._samples.setdefault(doc, sample)
-        if first is not sample and (first.resps != sample.resps or first.filter == sample.filter):
-            raise UserError(f"doc_id {doc} is there twice; name a file of one run")
-        if first is sample:
+        doc, drawn = str(sample.doc_id), hash(repr(sample.resps))
+        first = doc not in self._seen
+        if first:
             logged = self._kept(sample) if sample.gapbench is not None else self._plain(sample)
             if logged.prompt.prompt_id in self.prompts:
                 raise UserError(f"prompt_id {logged.prompt.prompt_id!r:.60} is there twice; rename one")
@@ -150,9 +150,11 @@ class _TaskReader:
                 )
             self.task = logged.prompt.task
             self.prompts[logged.prompt.prompt_id] = logged
-            self._ids[doc] = logged.prompt.prompt_id
-        logged = self.prompts[self._ids[doc]]
-        if self._metric and self._filter in ("", sample.filter) and (first is sample or self._filter):
+            self._seen[doc] = sample.filter, drawn, logged.prompt.prompt_id
+        elif self._seen[doc][0] == sample.filter or self._seen[doc][1] != drawn:
+            raise UserError(f"doc_id {doc} is there twice; name a file of one run")
+        logged = self.prompts[self._seen[doc][2]]
+        if self._metric and self._filter in ("", sample.filter) and (first or self._filter):
             self.prompts[logged.prompt.prompt_id] = replace(
                 logged, grades=[self._measured(sample, content, logged)]
             )
@@ -185,6 +187,10 @@ class _TaskReader:
                 "each is graded by itself"
             )
         value = content.get(self._metric)
+        if value is None and self._metric in content:
+            raise UserError(
+                f"--utility {self._metric}: is no number here (NaN or null); let a grader grade it"
+            )
         if isinstance(value, bool) or not isinstance(value, int | float):
             there = content.get("metrics")
             known = [one for one in there if isinstance(one, str)] if isinstance(there, list) else []

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 import gapbench
+from gapbench.interop.folders import new_folder
+from gapbench.interop.jsonlines import line_of
 from gapbench.interop.kept import KEY, keep
-from gapbench.interop.logs import Exported, Log, LoggedPrompt, LoggedTask, new_folder, safe_name
+from gapbench.interop.logs import Exported, Log, LoggedPrompt, LoggedTask, safe_name, shortened
 
 METRIC = "utility"
 FILTER = "none"
@@ -39,7 +41,9 @@ def export_lm_eval(log: Log, out: str | Path, *, created: datetime | None = None
         If something is at `out`.
     """
     date = (created or datetime.now(UTC)).replace(tzinfo=None).isoformat().replace(":", "-")
-    name = re.sub(r"[\"<>:/|\\?*\[\]\x00-\x1f]+", "__", log.model)[:200] or "model"  # as the harness makes it
+    # As the harness makes it; only names that lead out of the folder are none.
+    name = shortened(re.sub(r"[\"<>:/|\\?*\[\]\x00-\x1f]+", "__", log.model), 200)
+    name = name if name.strip(".") else "model"
     files: list[str] = []
     with new_folder(Path(out)) as folder:
         (folder / name).mkdir()
@@ -51,7 +55,7 @@ def export_lm_eval(log: Log, out: str | Path, *, created: datetime | None = None
                 for place, logged in enumerate(task.prompts):
                     sample = _sample(place, task, logged, log)
                     means += [] if sample[METRIC] is None else [sample[METRIC]]
-                    file.write(json.dumps(sample, ensure_ascii=False, allow_nan=False) + "\n")
+                    file.write(line_of(sample))
             results[task.name] = _result(task.name, np.array(means))
             files.append(f"{name}/{path.name}")
         described = _described(log, results, date) | {"model_name_sanitized": name}

@@ -7,14 +7,11 @@ makes one of a run, which the writers turn into foreign formats. Neither knows o
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from gapbench.errors import UserError
 from gapbench.records import Grade, Prompt, Response, Verdict
 from gapbench.store.manifest import VerifierFacts
 
@@ -115,33 +112,24 @@ class Exported:
         return [*(f"wrote {file}" for file in self.files), *self.notes]
 
 
+def model_name(told: str) -> str:
+    """What a model is called: of one that was loaded from a folder the folder's name, not where that lies on a machine.
+
+    >>> model_name("/home/me/models/tiny"), model_name("org/tiny")
+    ('tiny', 'org/tiny')
+    """
+    return PurePath(told).name or told if told.startswith(("/", "~", "./", "../")) else told
+
+
 def safe_name(name: str) -> str:
-    """A name that is one part of a path.
+    """A name that is one part of a path, of no more than 120 bytes.
 
     >>> safe_name("../a b"), safe_name("math/algebra")
     ('.._a_b', 'math_algebra')
     """
-    return re.sub(r"[^\w.-]", "_", name)[:120] if name.strip(".") else "_"
+    return shortened(re.sub(r"[^\w.-]", "_", name), 120) if name.strip(".") else "_"
 
 
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `out` when all went well, and goes otherwise.
-
-    Raises
-    ------
-    UserError
-        If something is in the way.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: is there already; name a new folder")
-    working = out.with_name(out.name + ".writing")
-    shutil.rmtree(working, ignore_errors=True)
-    working.mkdir(parents=True)
-    try:
-        yield working
-        if out.is_dir():
-            out.rmdir()
-        working.rename(out)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
+def shortened(name: str, most: int) -> str:
+    """The beginning of a name, of so many bytes that file systems, which count these, take it."""
+    return name.encode()[:most].decode(errors="ignore")

@@ -42,6 +42,8 @@ BLOCK_BYTES = 1 << 24
 BATCH_ROWS = 1 << 20
 TEXT = pa.dictionary(pa.int32(), pa.string())
 DELIMITERS = ";\t|"
+GZIP = b"\x1f\x8b"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Source(ABC):
@@ -121,11 +123,17 @@ class Source(ABC):
         if not pa.types.is_dictionary(column.type):
             kind = column.type
             if not (_is_words(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-                self.refuse(first, f"column '{name}' holds {kind}, not text; save it as text")
+                self._not_text(first, name, kind)
             column = column.dictionary_encode()
-        return pa.DictionaryArray.from_arrays(
-            column.indices.cast(pa.int32()), column.dictionary.cast(pa.string())
-        )
+        try:
+            words = column.dictionary.cast(pa.string())
+        except pa.ArrowInvalid:  # bytes
+            row = next(row for row, word in enumerate(column) if _not_utf8(word))
+            self.refuse(first + row, f"column '{name}' holds bytes that are no UTF-8 text; save it as text")
+        return pa.DictionaryArray.from_arrays(column.indices.cast(pa.int32()), words)
+
+    def _not_text(self, row: int, name: str, kind: pa.DataType) -> NoReturn:
+        self.refuse(row, f"column '{name}' holds {kind}, not text; save it as text")
 
     def _as_number(self, name: str, column: pa.Array, first: int) -> pa.Array:
         if pa.types.is_dictionary(column.type):
@@ -149,8 +157,16 @@ def _is_words(kind: pa.DataType) -> bool:
 
 
 def _not_a_number(word: pa.Scalar) -> bool:
+    return _not_cast(word, pa.float64())
+
+
+def _not_utf8(word: pa.Scalar) -> bool:
+    return _not_cast(word, pa.string())
+
+
+def _not_cast(word: pa.Scalar, kind: pa.DataType) -> bool:
     try:
-        word.cast(pa.float64())
+        word.cast(kind)
     except pa.ArrowInvalid:
         return True
     return False
@@ -169,6 +185,11 @@ class ParquetSource(Source):
         return f"{self.path}, row {row + 1}"
 
     def _raw(self) -> Iterator[pa.RecordBatch]:
+        with self._readable(), pq.ParquetFile(self.path) as file:
+            kinds = {name: file.schema_arrow.field(name).type for name in self.text}
+        for name, kind in kinds.items():
+            if pa.types.is_nested(kind):  # which cannot be read as a dictionary
+                self._not_text(0, name, kind)
         with self._readable(), pq.ParquetFile(self.path, read_dictionary=self.text) as file:
             yield from file.iter_batches(BATCH_ROWS, columns=[*self.text, *self.numbers])
 
@@ -286,8 +307,17 @@ def open_table(
         raise UserError(f"{path}: no such file; name a CSV or Parquet file")
     with path.open("rb") as file:
         start = file.read(4)
+    if start.startswith(GZIP) and path.suffix != ".gz":
+        raise UserError(f"{path}: is packed with gzip; unpack it, or let its name end in .csv.gz")
+    if start.startswith(UTF16):
+        raise UserError(f"{path}: is UTF-16 text; save the table as UTF-8")
     if start == b"PAR1" or path.suffix in (".parquet", ".pq"):
         return ParquetSource(path, text, numbers, optional)
     if path.name.endswith((".csv", ".csv.gz")):
         return CsvSource(path, text, numbers, optional)
-    raise UserError(f"{path}: neither .csv, .csv.gz nor .parquet; save the table as one of them")
+    cure = (
+        "read a log with --from"
+        if path.suffix in (".jsonl", ".json", ".eval")
+        else "save the table as one of them"
+    )
+    raise UserError(f"{path}: neither .csv, .csv.gz nor .parquet; {cure}")

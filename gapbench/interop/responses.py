@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gapbench.interop.reading import open_table
-from gapbench.interop.rows import ERROR, Batch, Float, Int, Shards, labelled, same
+from gapbench.interop.rows import ERROR, LARGEST, Batch, Float, Int, Shards, labelled, same
 from gapbench.keys import Cells, PromptNumbers, indices
 from gapbench.records import NO_ANSWER, SCORED, TRUNCATED, Message, Prompt, is_error
 
@@ -126,7 +126,10 @@ class ResponseRows:
         }
         if "n_tokens" in batch.source.numbers:
             tokens = batch.number("n_tokens")
-            batch.refuse_any(tokens < 0, "'n_tokens' is negative; leave it empty where it is not known")
+            bad = ~np.isnan(tokens) & ((tokens < 0) | (tokens > LARGEST) | (tokens != np.floor(tokens)))
+            batch.refuse_any(
+                bad, "'n_tokens' is no whole number from 0; leave it empty where it is not known"
+            )
             drawn["n_tokens"] = pa.array(
                 np.nan_to_num(tokens), pa.int64(), mask=np.isnan(tokens), safe=False
             ).cast(pa.int32())

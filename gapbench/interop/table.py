@@ -9,21 +9,19 @@ table that does not pass nothing is left behind.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gapbench
 from gapbench.errors import UserError
+from gapbench.interop.folders import new_folder
 from gapbench.interop.reading import Source
 from gapbench.interop.responses import ResponseRows
 from gapbench.interop.rows import Shards
-from gapbench.interop.verdicts import ImportedVerifier, VerdictRows
-from gapbench.registry import suggest
+from gapbench.interop.verdicts import ImportedVerifier, VerdictRows, check_thresholds
 from gapbench.run import IMPORTED, Run, RunConfig, hardware, libraries, now
 from gapbench.store import RunStore
 
@@ -101,10 +99,9 @@ def import_table(
         If a table breaks the contract: the file, the row and the remedy are named.
     """
     start, begun = time.monotonic(), now()
-    target = RunStore(out)
-    target.check_vacant()
+    check_vacant(out)
     wanted = dict(thresholds or {})
-    with scratch(Path(out)) as folder:
+    with new_folder(Path(out), "importing") as folder:
         pool = ResponseRows(Path(responses))
         judged = None if verdicts is None else VerdictRows(Path(verdicts), pool)
         with Shards(folder) as shards:
@@ -112,11 +109,7 @@ def import_table(
             if judged is not None:
                 judged.read(shards)
         verifiers = {} if judged is None else judged.verifiers
-        for name in wanted:
-            if name not in verifiers:
-                raise UserError(
-                    f"--threshold {name}: no verdict is of that verifier{suggest(name, list(verifiers))}"
-                )
+        check_thresholds(wanted, verifiers)
         for name, one in verifiers.items():
             one.threshold = wanted.get(name, 0.5 if one.scale == "probability" else None)
         flags = pool.flags() | (judged.flags() if judged is not None else {})
@@ -136,22 +129,21 @@ def import_table(
                 ],
             }
         )
-        if target.path.is_dir():
-            target.path.rmdir()
-        folder.rename(target.path)
     return Imported(Run(out), len(pool.prompts), pool.rows, pool.statuses, verifiers, flags)
 
 
-@contextmanager
-def scratch(out: Path) -> Iterator[Path]:
-    """A folder beside the run that becomes it, or goes."""
-    folder = out.with_name(out.name + ".importing")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def check_vacant(out: str | Path) -> None:
+    """Check that a run can be made here.
+
+    Raises
+    ------
+    UserError
+        If something is there already.
+    """
+    store = RunStore(out)
+    if store.exists:
+        raise UserError(f"--out {out}: a run is already there; name another")
+    store.check_vacant()
 
 
 def _manifest(pool: ResponseRows, judged: VerdictRows | None, flags: dict[str, int]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from gapbench.errors import UserError
 from gapbench.interop.reading import open_table
 from gapbench.interop.responses import ResponseRows
 from gapbench.interop.rows import ERROR, Batch, Bool, Float, Int, Shards, same
 from gapbench.keys import NONE, indices
 from gapbench.records import NO_ANSWER, SCORED, TRUNCATED, UNPARSED
+from gapbench.registry import suggest
 
 MOST_PLACES = 2**31  # of verdicts of one verifier, which take a byte each
 
@@ -46,6 +49,23 @@ class ImportedVerifier:
     def scale(self) -> Literal["probability", "real"]:
         """`probability` where every score lies in [0, 1], else `real`: for ranks and AUC, without soft weights."""
         return "probability" if self.low >= 0 and self.high <= 1 else "real"
+
+
+def check_thresholds(thresholds: Mapping[str, float], seen: Iterable[str]) -> None:
+    """Check that each is a number, and of a verifier that there is.
+
+    Raises
+    ------
+    UserError
+        That names the one at fault.
+    """
+    there = list(seen)
+    for name, value in thresholds.items():
+        if name not in there:
+            known = suggest(name, there) if there else "; there are no verdicts at all"
+            raise UserError(f"--threshold {name}: no verdict is of that verifier{known}")
+        if not np.isfinite(value):
+            raise UserError(f"--threshold {name}={value:g}: is no score; give a finite number")
 
 
 class VerdictRows:
