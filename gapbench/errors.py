@@ -15,5 +15,12 @@ class EngineFailure(Exception):
     """
 
 
+class Stopped(Exception):
+    """Ctrl-C amid a command, with what has become of its work.
+
+    The command line prints the message alone and exits with code 130.
+    """
+
+
 class UnfinishedWarning(UserWarning):
     """Numbers are given for what is there of a run that was interrupted."""

@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from gapbench import run as run_module
+from gapbench.cli import main
 from gapbench.records import Comparison, Grade, Prompt, Response, Row, Verdict
 from gapbench.run import RunConfig, execute
 from gapbench.store import RunStore, run_store
@@ -565,3 +566,25 @@ def test_memory_is_of_what_is_on_its_way(tmp_path: Path) -> None:
         )
     }
     assert max(grown.values()) < BYTES_A_RESPONSE, grown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["compare", "run"], "stopped"),
+        (["verify", "run"], "stopped; every finished row is kept, go on with the same command"),
+    ],
+)
+def test_ctrl_c_says_what_is_true_of_the_command(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    for module in ("analysis", "running"):
+        monkeypatch.setattr(f"gapbench.cli.{module}.open_run", interrupted)
+    monkeypatch.setattr("sys.argv", ["gapbench", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == f"gapbench: {said}\n"

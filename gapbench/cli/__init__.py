@@ -15,7 +15,7 @@ import typer
 
 import gapbench
 from gapbench.cli._shared import app
-from gapbench.errors import EngineFailure, UnfinishedWarning, UserError
+from gapbench.errors import EngineFailure, Stopped, UnfinishedWarning, UserError
 from gapbench.report.text import one_line
 
 # isort: split
@@ -80,8 +80,10 @@ def main() -> None:
         _say(mistake.format_message(), 2)
     except EngineFailure as failure:
         _say(str(failure), 1)
+    except Stopped as stopped:
+        _say(str(stopped), INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        _say("stopped; every finished row is kept, go on with the same command and --resume", INTERRUPTED)
+        _say("stopped", INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as failure:

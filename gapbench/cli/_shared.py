@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from gapbench import _startup
-from gapbench.errors import UserError
+from gapbench.errors import Stopped, UserError
 from gapbench.report.text import one_line
 
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ AsJson = Annotated[
 ]
 
 
-def command(name: str | None = None, *, loads: str = "gapbench.run") -> Callable[[Body], Body]:
+KEPT = "stopped; every finished row is kept, go on with the same command"
+
+
+def command(
+    name: str | None = None, *, loads: str = "gapbench.run", stopped: str = "stopped"
+) -> Callable[[Body], Body]:
     """Register a command, and load what it works with once it is called: `--help` and Tab do without.
 
     Until that is loaded Ctrl-C ends the program at once (`gapbench._startup`). The body imports what it uses.
@@ -48,6 +53,8 @@ def command(name: str | None = None, *, loads: str = "gapbench.run") -> Callable
     ----------
     loads
         The module that brings in the libraries which take long.
+    stopped
+        What Ctrl-C says.
     """
 
     def register(body: Body) -> Body:
@@ -56,7 +63,10 @@ def command(name: str | None = None, *, loads: str = "gapbench.run") -> Callable
         def loaded(**given: Any) -> None:
             import_module(loads)
             _startup.ready()
-            body(**given)
+            try:
+                body(**given)
+            except KeyboardInterrupt:
+                raise Stopped(stopped) from None
 
         return body
 

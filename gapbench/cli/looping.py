@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from gapbench.cli._completing import arm_names, model_names, suite_names, task_names
-from gapbench.cli._shared import AsJson, command, engine_options_of, note
+from gapbench.cli._shared import KEPT, AsJson, command, engine_options_of, note
 from gapbench.errors import UserError
 from gapbench.models import DEFAULT_MODEL
 
@@ -23,7 +23,7 @@ OPTIONS = {  # where the option is not the field's name
 }
 
 
-@command(loads="gapbench.loop.rounds")
+@command(loads="gapbench.loop.rounds", stopped=f"{KEPT} and --resume")
 def loop(
     suite: Annotated[
         str,

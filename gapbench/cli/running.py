@@ -18,6 +18,7 @@ from gapbench.cli._completing import (
     verifier_names,
 )
 from gapbench.cli._shared import (
+    KEPT,
     AsJson,
     RunPath,
     command,
@@ -32,7 +33,7 @@ from gapbench.errors import UserError
 from gapbench.models import DEFAULT_MODEL
 
 
-@command(loads="gapbench.design.grow")
+@command(loads="gapbench.design.grow", stopped=f"{KEPT} and --resume")
 def run(
     suite: Annotated[
         str,
@@ -184,7 +185,7 @@ def run(
         print(json.dumps({"run": done.describe(), "estimates": []}))
 
 
-@command()
+@command(stopped=KEPT)
 def sample(run: RunPath) -> None:
     """Draw the responses that RUN still lacks.
 
@@ -193,7 +194,7 @@ def sample(run: RunPath) -> None:
     open_run(run).advance(only="sample")
 
 
-@command()
+@command(stopped=KEPT)
 def grade(run: RunPath) -> None:
     """Grade the responses of RUN that have no grade yet.
 
@@ -202,7 +203,7 @@ def grade(run: RunPath) -> None:
     open_run(run).advance(only="grade")
 
 
-@command()
+@command(stopped=KEPT)
 def verify(run: RunPath) -> None:
     """Draw the verdicts that RUN still lacks.
 
