@@ -18,7 +18,8 @@ from gapbench.comparing.cross import Cross, CrossCell
 from gapbench.errors import UserError
 from gapbench.estimate.contrast import Contrast, Contrasts
 from gapbench.estimate.results import Estimate, Estimates
-from gapbench.panel import Panel, Scores
+from gapbench.interop.frame import need, panels_from_frame
+from gapbench.panel import Panel
 from gapbench.projection.forecast import PROJECTIONS
 from gapbench.projection.results import DomainProjection, OverOptimisation, Projection, Value
 from gapbench.report.view import FLAG
@@ -33,7 +34,6 @@ Frame = pd.DataFrame
 Document = Mapping[str, Any]
 Row = TypeVar("Row")
 
-SCORED = ("domain", "prompt_id", "utility", "verifier", "score")
 RESERVES = ("accuracy", "reserve_measured", "reserve_identified", "reserve_coverage")
 
 
@@ -171,70 +171,8 @@ def _outcome(record: Mapping[str, Any]) -> Outcome:
 
 
 def panels_of(data: Sequence[Panel] | Frame) -> list[Panel]:
-    """Panels, or a frame of scored responses.
-
-    The frame has a row for each verdict and the columns `domain, prompt_id, utility, verifier, score`; optionally `task`
-    (the domain's name where absent), `response` (where absent, each row of a prompt and verifier is a response of its own),
-    and `cluster`. It is the tables of responses and verdicts (README) joined: `responses.merge(verdicts, on=["task",
-    "prompt_id", "response"])`. Scores of one response are averaged.
-    """
-    if not isinstance(data, pd.DataFrame):
-        return list(data)
-    need(data, SCORED, "scores", "responses.merge(verdicts, on=['task', 'prompt_id', 'response'])")
-    table = data.copy()
-    table["task"] = table["task"].astype(str) if "task" in table else table["domain"].astype(str)
-    if "response" not in table:
-        table["response"] = table.groupby(["task", "prompt_id", "verifier"], sort=False).cumcount()
-    if "cluster" not in table:
-        table["cluster"] = table["prompt_id"]
-    for name in ("utility", "score"):
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        if (bad := (numbers.isna() & table[name].notna()).to_numpy()).any():
-            raise UserError(
-                f"scores, row {int(bad.argmax()) + 1}: {name} is no number; mend it or leave it empty"
-            )
-        table[name] = numbers.astype(float)
-    if ((table["utility"] < 0) | (table["utility"] > 1)).any():
-        raise UserError("scores: utility lies between 0 and 1; rescale the column")
-    return [_panel(str(task), own) for task, own in table.groupby("task", sort=False)]
-
-
-def need(table: Frame, names: Sequence[str], what: str, how: str) -> None:
-    """Refuse a frame without rows or one of these columns; `how` says where one is had."""
-    if absent := [name for name in names if name not in table.columns]:
-        raise UserError(f"the frame of {what} has no column '{absent[0]}'; make it with {how}")
-    if table.empty:
-        raise UserError(f"the frame of {what} has no rows; make it with {how}")
-
-
-def _panel(task: str, own: Frame) -> Panel:
-    prompt, ids = pd.factorize(own["prompt_id"])
-    response, names = pd.factorize(own["response"])
-    shape = len(ids), len(names)
-    utility = np.full(shape, np.nan)
-    utility[prompt, response] = own["utility"]
-    clusters = np.zeros(len(ids), dtype=np.int64)
-    clusters[prompt] = pd.factorize(own["cluster"])[0]
-    scores = {}
-    cell = prompt * shape[1] + response
-    verifier = own["verifier"].astype(str).to_numpy()
-    value = own["score"].to_numpy()
-    for name in dict.fromkeys(verifier.tolist()):
-        mine = (verifier == name) & ~np.isnan(value)
-        count = np.bincount(cell[mine], minlength=utility.size)
-        total = np.bincount(cell[mine], value[mine], minlength=utility.size)
-        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        scores[name] = Scores(mean.reshape(*shape, 1), "real", None)
-    return Panel(
-        task,
-        str(own["domain"].iloc[0]),
-        tuple(map(str, ids)),
-        clusters,
-        utility,
-        np.zeros(shape, dtype=bool),
-        np.full(shape, -1),
-        scores,
-    )
+    """Panels, or a frame of scored responses (`gapbench.interop.frame.panels_from_frame`)."""
+    return panels_from_frame(data) if isinstance(data, pd.DataFrame) else list(data)
 
 
 def _table(data: Frame | Document, key: str) -> Frame:

@@ -10,8 +10,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from gapbench.errors import UserError
 from gapbench.estimate.results import Estimate, Estimates
+from gapbench.interop.frame import need
 from gapbench.loop.scoring import Point, Score
-from gapbench.plots.frames import Document, estimates_of, need, outcomes_of
+from gapbench.plots.frames import Document, estimates_of, outcomes_of
 from gapbench.plots.layout import key
 from gapbench.report import trajectory
 from gapbench.report.style import colour, dashes, domain_label, label, marker, styled
