@@ -217,7 +217,7 @@ class RunStore:
         UserError
             If one is, or the directory was moved, or is named from another working directory than this one.
         """
-        if not self.exists:
+        if not self.path.is_dir():
             raise UserError(
                 f"{self.path}: the run is not here any more, seen from {Path.cwd()}; open it anew"
             )

@@ -27,10 +27,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-const frames = new ResizeObserver((entries) => {
-  for (const { target } of entries) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
-});
-for (const frame of document.querySelectorAll(".scroll")) frames.observe(frame);
+const frames = document.querySelectorAll(".scroll");
+const measure = (frame) => {
+  frame.tabIndex = frame.scrollWidth > frame.clientWidth ? 0 : -1;
+};
+const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => measure(target)));
+for (const frame of frames) resized.observe(frame);
+// What is off the screen has no size before it is seen (content-visibility), and the Tab key may come there first.
+(window.requestIdleCallback ?? setTimeout)(() => frames.forEach(measure));
 function ordered(rows, column, number, way) {
   const key = (row) => {
     const cell = row.cells[column];
