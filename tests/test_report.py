@@ -481,6 +481,24 @@ def test_the_grid_and_the_columns_of_several_runs_hold_the_same_numbers(estimate
     assert all("best@16" in row[1].interval and row[3].text == "not measured" for row in pools)
 
 
+def test_a_gap_that_another_run_leads_with_is_shown_where_it_was_measured(estimates: Estimates) -> None:
+    half = Estimates(
+        each
+        for each in estimates
+        if each.quantity != "relative_gap" and not (each.quantity == "pass@k" and (each.n or 0) > 8)
+    )
+    views = [("one", View(estimates)), ("two", View(half))]
+    assert [view.headline_n("yesno") for _, view in views] == [8, 4]
+    for table, key in (
+        (grids.side_by_side(views), ("arithmetic", "yesno")),
+        (grids.grid(views), ("yesno", "gap[best@8, m=1]")),
+    ):
+        rows = [row for row in table.rows if (row[0].text, row[1].text) == key]
+        assert rows
+        for row in rows:
+            assert row[2].text == row[3].text != "not measured"
+
+
 def test_a_loud_control_is_called_out(estimates: Estimates) -> None:
     assert all("as chance has it" in line for line in summary.control_reading(View(estimates)))
     loud = Estimates(

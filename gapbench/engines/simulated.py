@@ -87,7 +87,7 @@ class _Known:
 
 @engines.register("simulated")
 class SimulatedEngine(Engine):
-    """The model of `gapbench.synthetic` with text around it.
+    """Pretends a model whose abilities are known, for trials.
 
     What a request asks for is seen from its key. (task, prompt_id, response) is answered: the reference with the
     prompt's probability p, else one of a few wrong answers. (task, prompt_id, response, verifier, replicate) is judged:

@@ -37,7 +37,7 @@ _CPU_CACHE_BYTES = 2 << 30
 
 @engines.register("transformers")
 class TransformersEngine(Engine):
-    """Draws responses with `gapbench.engines._decode`.
+    """Runs a model of the hub, of a folder or of a package with transformers.
 
     Parameters
     ----------

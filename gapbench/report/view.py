@@ -211,9 +211,9 @@ class View:
             flag.startswith("pool=") for row in self.estimates.where(verifier=verifier) for flag in row.flags
         )
 
-    def label(self, verifier: str) -> str:
-        """The headline quantity in full, such as `gap[best@8, m=1]`."""
-        n = self.headline_n(verifier)
+    def label(self, verifier: str, n: int | None = None) -> str:
+        """The headline quantity in full, such as `gap[best@8, m=1]`, or the gap at another n."""
+        n = n or self.headline_n(verifier)
         if n is None:
             return "gap"
         m = max((row.m or 0 for row in self.estimates if row.verifier == verifier and row.n == n), default=0)

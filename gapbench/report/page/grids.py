@@ -32,18 +32,15 @@ def _domain_grid(view: View) -> Table:
 
 
 def _run_grid(views: Views) -> Table:
-    names = list(dict.fromkeys((name, view.label(name)) for _, view in views for name in view.judging))
+    names = _led_with(views)
     rows: list[tuple[Cell, ...]] = [
         (
             *texts("accuracy", "one response"),
             *(cell(view.get(OVERALL, "accuracy", filter="")) for _, view in views),
         )
     ]
-    gaps = [
-        [view.headline(OVERALL, name) if view.label(name) == label else None for _, view in views]
-        for name, label in names
-    ]
-    for (name, label), own in zip(names, _gap_lines(gaps), strict=True):
+    gaps = [[_gap_of(view, OVERALL, *key) for _, view in views] for key in names]
+    for (name, label, _), own in zip(names, _gap_lines(gaps), strict=True):
         rows.append((Cell(one_line(name, 40)), Cell(label), *own))
     rows.append(
         (
@@ -64,15 +61,12 @@ def _run_grid(views: Views) -> Table:
 def side_by_side(views: Views) -> Table:
     """Every domain and verifier, with a column for each run."""
     domains = list(dict.fromkeys(domain for _, view in views for domain in view.domains))
-    names = list(dict.fromkeys((name, view.label(name)) for _, view in views for name in view.judging))
-    keys = [(domain, name, label) for domain in [*domains, OVERALL] for name, label in names]
-    found = [
-        [view.headline(domain, name) if view.label(name) == label else None for _, view in views]
-        for domain, name, label in keys
-    ]
+    names = _led_with(views)
+    keys = [(domain, *key) for domain in [*domains, OVERALL] for key in names]
+    found = [[_gap_of(view, *key) for _, view in views] for key in keys]
     rows = []
-    for (domain, name, label), gaps, cells in zip(keys, found, _gap_lines(found), strict=True):
-        if (name, label) == names[0]:
+    for (domain, name, label, n), gaps, cells in zip(keys, found, _gap_lines(found), strict=True):
+        if (name, label, n) == names[0]:
             own = (cell(view.get(domain, "accuracy", filter="")) for _, view in views)
             rows.append((*texts(domain_name(domain), "accuracy"), *own))
         if any(gaps):
@@ -98,6 +92,24 @@ def by_run(views: Views, choice: Choice, id: str, caption: str) -> Table:
         for name in names
     ]
     return Table(id, caption, ("Domain", "Verifier", *(label for label, _ in views)), tuple(rows), 2)
+
+
+def _led_with(views: Views) -> list[tuple[str, str, int | None]]:
+    """(verifier, label, n) of every gap that some run leads with."""
+    return list(
+        dict.fromkeys(
+            (name, view.label(name), view.headline_n(name)) for _, view in views for name in view.judging
+        )
+    )
+
+
+def _gap_of(view: View, domain: str, verifier: str, label: str, n: int | None) -> Estimate | None:
+    """That gap in a run, which may lead with another n itself and have this one all the same."""
+    if view.label(verifier) == label:
+        return view.headline(domain, verifier)
+    if n is None or view.label(verifier, n) != label:
+        return None
+    return view.get(domain, "gap", verifier, filter=f"best@{n}", n=n)
 
 
 def _gap_lines(found: Sequence[Sequence[Estimate | None]]) -> list[list[Cell]]:
