@@ -88,7 +88,6 @@ def publish_report(
                 run.estimate(panels),
                 prefix=f"run{place}-" if len(runs) > 1 else "",
                 most_examples=_examples_for(tasks),
-                project=True,
             )
         )
         del panels

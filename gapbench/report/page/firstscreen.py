@@ -208,7 +208,7 @@ def _until_when(views: Views, outlooks: Sequence[Outlook | None]) -> Card:
         said.append(
             (
                 "",
-                f"Not projected here{which}: `gapbench report RUN` does, and `gapbench project RUN` keeps a dated forecast.",
+                f"Not projected{which}: `gapbench project RUN` says why, or keeps a dated forecast.",
             )
         )
     answer = answers[0] if len(answers) == 1 else "differs by run" if answers else "not projected"

@@ -1,7 +1,7 @@
 """What a page says of the future of a run, each sentence by the kind of statement that it is.
 
-The newest forecast that the run keeps is shown as it was made. A run without one is projected anew where that was asked for;
-such a projection is on the page only, and is no forecast that could be held against what happens later.
+The newest forecast that the run keeps is shown as it was made. A run without one is projected anew; such
+a projection is on the page only, and is no forecast that could be held against what happens later.
 """
 
 from __future__ import annotations
@@ -126,13 +126,8 @@ def horizon_words(outlook: Outlook) -> str:
     return f"{least}{plural(max(rounds), 'round')} ahead"
 
 
-def outlook_of(run: Run, *, compute: bool) -> Outlook | None:
+def outlook_of(run: Run) -> Outlook:
     """The newest forecast in a run, or a projection made now.
-
-    Parameters
-    ----------
-    compute
-        Whether a run without a forecast is projected; else it has no outlook.
 
     Raises
     ------
@@ -149,8 +144,6 @@ def outlook_of(run: Run, *, compute: bool) -> Outlook | None:
             newest.projection,
             f"Forecast “{one_line(newest.name, 80)}”, made {made} from {plural(asked, 'prompt')} and not changed since.{more}",
         )
-    if not compute:
-        return None
     from gapbench.projection.project import project_run
 
     return Outlook(

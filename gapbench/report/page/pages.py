@@ -51,9 +51,7 @@ class RunPage:
     examples: Sequence[Mapping[str, Any]] = ()
     figures: Sequence[Drawn] = ()
     verifier_figures: Sequence[Drawn] = ()
-    outlook: Outlook | str = (
-        "Not projected here: `gapbench report RUN` does, and `gapbench project RUN` keeps a dated forecast."
-    )
+    outlook: Outlook | str = "Not projected: `gapbench project RUN` says why, or keeps a dated forecast."
     outlook_figures: Sequence[Drawn] = ()
 
 
@@ -66,7 +64,6 @@ def run_page(
     prefix: str = "",
     plots: Path | None = None,
     most_examples: int = MOST,
-    project: bool = False,
 ) -> RunPage:
     """Gather a run.
 
@@ -78,8 +75,6 @@ def run_page(
         A folder to write its figures into, too.
     most_examples
         Of each task.
-    project
-        Whether a run without a forecast is projected now.
 
     Raises
     ------
@@ -87,16 +82,15 @@ def run_page(
         If there is no estimate.
     """
     view = View(estimates)
-    outlook: Outlook | str = RunPage.outlook
+    outlook: Outlook | str
     later: Sequence[Drawn] = ()
     try:
-        found = outlook_of(run, compute=project)
+        found = outlook_of(run)
     except UserError as why:  # a forecast that was tampered with must not cost the page
         outlook = f"Not projected: {one_line(str(why), 400)}."
     else:
-        if found is not None:
-            outlook = replace(found, projection=_ordered(found.projection, view))
-            later = draw(projection_figures(outlook.projection), prefix)
+        outlook = replace(found, projection=_ordered(found.projection, view))
+        later = draw(projection_figures(outlook.projection), prefix)
     panels = sorted(panels, key=lambda panel: view.domains.index(panel.domain))
     return RunPage(
         label,
