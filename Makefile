@@ -1,5 +1,5 @@
 # make demo   install, then measure the embedded model on the starter suite   (under 10 minutes from nothing)
-# make test   install, then run the tests                                    (under 12 minutes)
+# make test   install, then run the tests                                    (under 15 minutes)
 # make engines  vLLM on the processor, in an environment of its own, against the transformers engine, and as a server
 # make study  the simulation studies of the statistics, which take longer; CI runs them too
 # make docs   the documentation, into build/site
