@@ -57,6 +57,7 @@ class RunStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.listed = ShardList(self.path)
+        self.was_there = False  # once seen, a run that is gone is no empty run
         self.is_mending = False  # set by a writer: a table with a lost shard is read as it is
 
     @property
@@ -76,6 +77,7 @@ class RunStore:
         store = cls(path)
         if not store.exists:
             raise UserError(f"{path}: no run here (no manifest.json); `gapbench run` creates one")
+        store.was_there = True
         return store
 
     def check_vacant(self) -> None:
@@ -217,7 +219,7 @@ class RunStore:
         UserError
             If one is, or the directory was moved, or is named from another working directory than this one.
         """
-        if not self.path.is_dir():
+        if self.was_there and not self.exists:
             raise UserError(
                 f"{self.path}: the run is not here any more, seen from {Path.cwd()}; open it anew"
             )
