@@ -33,6 +33,7 @@ MOST_RESPONSES = 10**12
 
 def project_run(
     run: Run,
+    panels: Sequence[Panel] | None = None,
     *,
     filter: str = DEFAULT_FILTER,
     ks: Sequence[int] = (),
@@ -45,6 +46,8 @@ def project_run(
     ----------
     run
         With graded responses; verdicts make more of it.
+    panels
+        `run.panels()`, where they have been read already.
     filter
         What each round of the loop keeps: `best@n` from n = 2, `top q` with q < 1, or `soft`.
     ks
@@ -61,7 +64,7 @@ def project_run(
     """
     sampled = {verifier.name for verifier in run.verifiers() if not verifier.deterministic}
     return project_panels(
-        run.panels(),
+        run.panels() if panels is None else panels,
         model=run.model,
         seed=run.config.seed,
         filter=filter,

@@ -37,6 +37,7 @@ from gapbench.report.text import interval, listing, number, one_line, plural, sp
 from gapbench.report.view import OVERALL
 
 if TYPE_CHECKING:
+    from gapbench.panel import Panel
     from gapbench.run import Run
 
 Said = tuple[Kind | Literal["simulation", "not measured", ""], str]
@@ -126,8 +127,8 @@ def horizon_words(outlook: Outlook) -> str:
     return f"{least}{plural(max(rounds), 'round')} ahead"
 
 
-def outlook_of(run: Run) -> Outlook:
-    """The newest forecast in a run, or a projection made now.
+def outlook_of(run: Run, panels: Sequence[Panel] | None = None) -> Outlook:
+    """The newest forecast in a run, or a projection made now; `panels` saves reading them again.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def outlook_of(run: Run) -> Outlook:
     from gapbench.projection.project import project_run
 
     return Outlook(
-        project_run(run),
+        project_run(run, panels),
         "Projected for this page and not kept: `gapbench project RUN` writes a dated forecast that can be held against what "
         "happens.",
     )

@@ -85,7 +85,7 @@ def run_page(
     outlook: Outlook | str
     later: Sequence[Drawn] = ()
     try:
-        found = outlook_of(run)
+        found = outlook_of(run, panels)
     except UserError as why:  # a forecast that was tampered with must not cost the page
         outlook = f"Not projected: {one_line(str(why), 400)}."
     else:
