@@ -17,8 +17,9 @@ from gapbench.estimate.results import Estimates
 from gapbench.estimate.roc import roc_pooled, roc_within, scored
 from gapbench.panel import Panel
 from gapbench.plots.frames import Document, estimates_of, panels_of
-from gapbench.plots.layout import grid, key
+from gapbench.plots.layout import key
 from gapbench.report import figures, plots
+from gapbench.report.panels import grid
 from gapbench.report.style import (
     GREY,
     PAPER,

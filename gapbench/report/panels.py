@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLUMNS = 3
+Item = TypeVar("Item")
 
 
 def panels(count: int, width: float, height: float, *, more: float = 0.0) -> tuple[Figure, list[Axes]]:
@@ -28,6 +30,16 @@ def panels(count: int, width: float, height: float, *, more: float = 0.0) -> tup
     for ax in axes[count:]:
         ax.remove()
     return figure, axes[:count]
+
+
+def grid(
+    items: Sequence[Item], draw: Callable[[Item, Axes], object], *, panel: tuple[float, float]
+) -> Figure:
+    """One panel for each item, at most three in a row, of the given width and height in inches."""
+    figure, axes = panels(len(items), *panel)
+    for item, ax in zip(items, axes, strict=True):
+        draw(item, ax)
+    return figure
 
 
 def label_below(axes: Sequence[Axes], words: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gapbench.report.panels import legend_above, panels
+from gapbench.report.panels import grid, legend_above
 from gapbench.report.style import domain_label, styled
 from gapbench.report.trajectory import (
     plot_decomposition,
@@ -95,10 +95,7 @@ def _decomposition(found: Sequence[Outcome]) -> Figure:
 
 @styled
 def _grid(cases: Sequence[T], draw: Callable[[T, Axes], object]) -> Figure:
-    figure, axes = panels(len(cases), 4.4, 3.4)
-    for case, ax in zip(cases, axes, strict=True):
-        draw(case, ax)
-    return figure
+    return grid(cases, draw, panel=(4.4, 3.4))
 
 
 @styled
