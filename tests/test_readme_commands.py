@@ -106,17 +106,8 @@ def folder(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Pa
     ]
     (here / "models.yaml").write_text(yaml.safe_dump({"models": models}))
     (here / "datasets").mkdir()
-    for name, question, answer in (("gsm8k_test", "question", "{} #### {}"), ("math500", "problem", "{}")):
-        rows = [
-            {
-                question: f"What is {n} + {n}?",
-                "answer": answer.format(2 * n, 2 * n),
-                "subject": "Sums",
-                "level": 1,
-            }
-            for n in range(10, 60)
-        ]
-        (here / "datasets" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [{"question": f"What is {n} + {n}?", "answer": f"{2 * n} #### {2 * n}"} for n in range(10, 60)]
+    (here / "datasets" / "gsm8k_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     keys = [(prompt, response) for prompt in range(20) for response in range(4)]
     (here / "responses.csv").write_text(
         "domain,task,prompt_id,response,utility\n"

@@ -73,8 +73,8 @@ def side_by_side(views: Views) -> Table:
             rows.append((Cell(domain_name(domain)), Cell(one_line(name, 40), label), *cells))
     caption = (
         "Domains side by side: accuracy, and the headline gap of each verifier, with 95 % intervals, a column each run. All marks "
-        "are on one scale. Overlapping intervals do not say that runs are equal: they share prompts, so their paired "
-        "difference is surer than that."
+        "are on one scale. Overlapping intervals do not say that runs are equal: they share prompts, and their paired "
+        "difference follows from neither."
     )
     return Table("t-side", caption, ("Domain", "What", *(label for label, _ in views)), tuple(rows), 2)
 
